@@ -1,0 +1,32 @@
+# The developer's interface. What each target does is in hack/.
+.DEFAULT_GOAL := help
+.PHONY: help run stop test lint bench chaos clean
+
+help: ## Show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+
+run: ## Start everything on this machine and show what it does
+	@hack/run
+
+stop: ## Stop it; databases, token and objects are kept
+	@.venv/bin/clm dev down
+
+test: ## Set up, lint, and run every test
+	@hack/setup
+	@hack/lint
+	@.venv/bin/python -m pytest -q tests -m "not chaos_full and not bench and not kind"
+
+lint: ## Style, types and layers
+	@hack/setup
+	@hack/lint
+
+bench: ## Measure
+	@hack/setup
+	@.venv/bin/python -m benchmarks.run
+
+chaos: ## Kill processes at every boundary and prove that nothing is lost
+	@hack/setup
+	@.venv/bin/python -m tests.chaos.run
+
+clean: ## Remove token, databases and objects, and the virtual environment
+	@hack/clean

@@ -1,0 +1,49 @@
+# Sourced by the scripts beside it. A long step is one line with its time; what it prints is in a file.
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=${CLM_VENV:-$ROOT/.venv}
+BUILD=$ROOT/.build
+mkdir -p "$BUILD"
+
+# step WHAT COMMAND...: run a command quietly; when it fails, show the end of its output.
+step() {
+  local what=$1 log began=$SECONDS status=0
+  shift
+  log=$BUILD/$(tr -cs 'A-Za-z0-9.\n' '-' <<<"$what").log
+  "$@" >"$log" 2>&1 </dev/null &
+  local pid=$!
+  trap 'kill "$pid" 2>/dev/null || true' INT TERM
+  if [[ -t 1 ]]; then
+    while kill -0 "$pid" 2>/dev/null; do
+      printf '\r  ...    %-40s %4d s' "$what" $((SECONDS - began))
+      sleep 0.5
+    done
+    printf '\r'
+  fi
+  wait "$pid" || status=$?
+  trap - INT TERM
+  if ((status != 0)); then
+    printf '  FAILED %-40s %4d s  log: %s\n' "$what" $((SECONDS - began)) "$log" >&2
+    tail -n 20 "$log" >&2
+    return "$status"
+  fi
+  printf '  done   %-40s %4d s\n' "$what" $((SECONDS - began))
+}
+
+# as_root COMMAND...: run as root when that needs no password; 127 when it would.
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    sudo -n "$@"
+  else
+    return 127
+  fi
+}
+
+# fail WHAT...: say what is wrong and what to type, and end.
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}

@@ -1,0 +1,148 @@
+"""Every exception that CLM raises on purpose.
+
+A reconcile does not raise for what a user can mend: it returns a result. These are for what the
+code around it has to tell apart.
+
+ClmError
+├── InvalidInput            a value that a person wrote is wrong; names the field
+│   └── InvalidSetting      an installation setting is wrong or missing
+├── Unavailable             a dependency is away; trying again later may work
+│   ├── HsmUnavailable      the token does not answer, or its sessions are lost
+│   ├── DatabaseUnavailable one of the two databases does not answer
+│   └── ClusterUnavailable  the API server does not answer, or asks to slow down
+├── Conflict                somebody else was first
+│   ├── StaleObject         the object has changed since it was read (HTTP 409 on update)
+│   ├── AlreadyExists       an object of that name stands (HTTP 409 on create)
+│   ├── RevisionTaken       another worker has already written this revision's intent
+│   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
+├── NotFound                the API server has no such object (HTTP 404)
+├── Refused                 the API server will not take the object (HTTP 400, 403, 422)
+├── HsmError                the token answered, and the answer is an error
+│   ├── PinRejected         wrong, expired or locked PIN; never tried again by itself
+│   ├── KeyMissing          the token has no such key; never a reason to make a new one
+│   ├── KeyMismatch         the token has a key of that id that is not the recorded one
+│   ├── TokenMismatch       another token answers under the same label
+│   ├── Unsupported         the token lacks a mechanism that is needed
+│   └── WrapRejected        a wrapped key does not open: changed, moved or under another key
+├── LintFailed              a to-be-signed certificate breaks a rule of its profile
+├── SignatureInvalid        what the token signed does not verify; never stored
+├── MigrationFailed         a database schema is not what the migrations say
+├── StartFailed             a program of `clm dev` cannot be started, readied or stopped
+└── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
+"""
+
+
+class ClmError(Exception):
+    """Base of every exception that CLM raises on purpose."""
+
+
+class InvalidInput(ClmError):
+    """A value that a person wrote is wrong.
+
+    `field` is its path as in the manifest, for example ``spec.dnsNames[2]``.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class InvalidSetting(InvalidInput):
+    """An installation setting is wrong or missing."""
+
+
+class Unavailable(ClmError):
+    """A dependency is away; trying again later may work."""
+
+
+class HsmUnavailable(Unavailable):
+    """The token does not answer, or its sessions are lost."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """One of the two databases does not answer."""
+
+
+class ClusterUnavailable(Unavailable):
+    """The API server does not answer, or asks to slow down."""
+
+
+class Conflict(ClmError):
+    """Somebody else was first."""
+
+
+class StaleObject(Conflict):
+    """The object has changed since it was read."""
+
+
+class AlreadyExists(Conflict):
+    """An object of that name stands."""
+
+
+class RevisionTaken(Conflict):
+    """Another worker has already written the intent of this revision."""
+
+
+class NotOurs(Conflict):
+    """A Secret of that name stands and CLM does not own it, or its type cannot become the one needed."""
+
+
+class NotFound(ClmError):
+    """The API server has no such object."""
+
+
+class Refused(ClmError):
+    """The API server will not take the object."""
+
+
+class HsmError(ClmError):
+    """The token answered, and the answer is an error."""
+
+
+class PinRejected(HsmError):
+    """The PIN is wrong, expired or locked. Never tried again without a new PIN."""
+
+
+class KeyMissing(HsmError):
+    """The token has no such key. Never a reason to make a new one."""
+
+
+class KeyMismatch(HsmError):
+    """The token has a key of that id that is not the recorded one."""
+
+
+class TokenMismatch(HsmError):
+    """Another token answers under the same label."""
+
+
+class Unsupported(HsmError):
+    """The token lacks a mechanism that is needed."""
+
+
+class WrapRejected(HsmError):
+    """A wrapped key does not open: changed, moved to another row, or under another key."""
+
+
+class LintFailed(ClmError):
+    """A to-be-signed certificate breaks a rule of its profile."""
+
+    def __init__(self, findings: tuple[str, ...]) -> None:
+        super().__init__("; ".join(findings))
+        self.findings = findings
+
+
+class SignatureInvalid(ClmError):
+    """What the token signed does not verify under the issuer's key. Never stored."""
+
+
+class MigrationFailed(ClmError):
+    """A database schema is not what the migrations say."""
+
+
+class StartFailed(ClmError):
+    """A program of `clm dev` cannot be started, does not become ready, or cannot be stopped."""
+
+
+class ControllerEnded(ClmError):
+    """A part of the controller ended by itself. The process has to end and be started again."""
