@@ -1,0 +1,202 @@
+"""The spec of a Certificate: read once from the manifest, typed, with every default filled in.
+
+Field names and meaning are those of cert-manager's v1 Certificate. So are the defaults, but for the key: ECDSA P-256
+in PKCS#8 instead of RSA 2048 in PKCS#1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from clm.resources.consistency import contradictions
+from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec
+from clm.resources.reading import Reader, Report, means_nothing, set_fields
+from clm.resources.status import CertificateStatus, parse_status
+from clm.resources.subject import (
+    NameConstraintItem,
+    NameConstraints,
+    OtherName,
+    Subject,
+    read_name_constraints,
+    read_other_names,
+    read_subject,
+)
+from clm.resources.usages import read_usages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "CertificateSpec",
+    "CertificateStatus",
+    "NameConstraintItem",
+    "NameConstraints",
+    "OtherName",
+    "PrivateKeySpec",
+    "Subject",
+    "issuance_hash",
+    "parse_certificate",
+    "parse_status",
+]
+
+DEFAULT_DURATION = timedelta(days=90)
+
+DeletionPolicy = Literal["Retain", "Revoke"]
+KeyEncoding = Literal["PKCS1", "PKCS8"]
+RotationPolicy = Literal["Always", "Never"]
+KeyStorage = Literal["Secret", "HSM"]
+
+_ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ECDSA", "RSA", "Ed25519")
+_ENCODINGS: tuple[KeyEncoding, ...] = ("PKCS8", "PKCS1")
+_ROTATION_POLICIES: tuple[RotationPolicy, ...] = ("Always", "Never")
+_STORAGES: tuple[KeyStorage, ...] = ("Secret", "HSM")
+_DELETION_POLICIES: tuple[DeletionPolicy, ...] = ("Retain", "Revoke")
+_DEFAULT_SIZE: dict[KeyAlgorithm, int] = {"RSA": 2048, "ECDSA": 256, "Ed25519": 256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateKeySpec:
+    """The key of a Certificate: what it is, how it is written, and where it lives."""
+
+    key: KeySpec
+    encoding: KeyEncoding = "PKCS8"
+    rotation_policy: RotationPolicy = "Always"
+    storage: KeyStorage = "Secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateSpec:
+    """What a Certificate asks for. `unsupported` lists fields that are set and not enforced by this version."""
+
+    policy: str
+    secret_name: str
+    common_name: str | None = None
+    dns_names: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+    email_addresses: tuple[str, ...] = ()
+    other_names: tuple[OtherName, ...] = ()
+    subject: Subject
+    duration: timedelta
+    renew_before: timedelta | None = None
+    renew_before_percentage: int | None = None
+    usages: tuple[str, ...]
+    private_key: PrivateKeySpec
+    is_ca: bool = False
+    max_path_length: int | None = None
+    name_constraints: NameConstraints | None = None
+    secret_labels: Mapping[str, str]
+    secret_annotations: Mapping[str, str]
+    deletion_policy: DeletionPolicy = "Retain"
+    unsupported: tuple[str, ...] = ()
+
+
+def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
+    """Read the spec of a Certificate, fill in defaults and check what one object can show by itself.
+
+    Raises one InvalidInput that names the first wrong field and whose message tells all of them.
+    """
+    report = Report()
+    reader = Reader(spec, path="spec", report=report, presence=("revocation", "encodeUsagesInRequest"))
+    _skip_what_asks_for_nothing(reader)
+    is_ca = reader.flag("isCA")
+    template = reader.child("secretTemplate")
+    deletion_policy = reader.choice("deletionPolicy", _DELETION_POLICIES, default="Retain")
+    parsed = CertificateSpec(
+        policy=reader.child("policyRef").required_text("name"),
+        secret_name=reader.required_text("secretName"),
+        common_name=reader.text("commonName"),
+        dns_names=reader.texts("dnsNames"),
+        ip_addresses=reader.texts("ipAddresses"),
+        uris=reader.texts("uris"),
+        email_addresses=reader.texts("emailAddresses"),
+        other_names=read_other_names(reader.children("otherNames")),
+        subject=read_subject(reader.child("subject")),
+        duration=reader.duration("duration") or DEFAULT_DURATION,
+        renew_before=reader.duration("renewBefore"),
+        renew_before_percentage=reader.integer("renewBeforePercentage", minimum=1, maximum=99),
+        usages=read_usages(reader, is_ca=is_ca),
+        private_key=_private_key(reader.child("privateKey"), is_ca=is_ca),
+        is_ca=is_ca,
+        max_path_length=reader.integer("maxPathLen", maximum=255),
+        name_constraints=read_name_constraints(reader),
+        secret_labels=template.text_map("labels"),
+        secret_annotations=template.text_map("annotations"),
+        deletion_policy=deletion_policy,
+        unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
+    )
+    for field, message in contradictions(parsed):
+        report.add(field, message)
+    report.check()
+    return parsed
+
+
+def issuance_hash(spec: CertificateSpec) -> bytes:
+    """SHA-256 over what decides the certificate: the same exactly when nothing new would have to be issued.
+
+    Left out is what only decides where and how it is written, and when it is renewed. Lists of names and usages are
+    sets: their order does not count, that of subject attributes does. Changing this re-issues every certificate.
+    """
+    content = {
+        "policy": spec.policy,
+        "commonName": spec.common_name,
+        "dnsNames": sorted(set(spec.dns_names)),
+        "ipAddresses": sorted(set(spec.ip_addresses)),
+        "uris": sorted(set(spec.uris)),
+        "emailAddresses": sorted(set(spec.email_addresses)),
+        "otherNames": sorted({(name.oid, name.utf8_value) for name in spec.other_names}),
+        "subject": asdict(spec.subject),
+        "durationMicroseconds": spec.duration // timedelta(microseconds=1),
+        "usages": sorted(set(spec.usages)),
+        "key": str(spec.private_key.key),
+        "storage": spec.private_key.storage,
+        "isCA": spec.is_ca,
+        "maxPathLen": spec.max_path_length,
+        "nameConstraints": asdict(spec.name_constraints) if spec.name_constraints else None,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).digest()
+
+
+def _skip_what_asks_for_nothing(reader: Reader) -> None:
+    """Take fields as read whose value is what happens without them; any other value is unsupported."""
+    renewal = reader.peek("renewal")
+    reader.skip("authority", when=not _publishes(reader.peek("authority")))
+    reader.skip("keystores", when=not _makes_keystore(reader.peek("keystores")))
+    reader.skip("renewal", when=isinstance(renewal, dict) and set_fields(renewal) == {"policy": "RenewBefore"})
+    reader.skip("revisionHistoryLimit", when=reader.peek("revisionHistoryLimit") == 1)
+    reader.skip("encodeUsagesInRequest", when=reader.peek("encodeUsagesInRequest") is True)
+
+
+def _publishes(authority: object) -> bool:
+    """Tell whether a CA is asked to publish: `crl: {}` asks for a CRL with the defaults."""
+    return not isinstance(authority, dict) or {
+        name: value for name, value in authority.items() if value is not None
+    } not in ({}, {"ocsp": {"enabled": False}})
+
+
+def _makes_keystore(keystores: object) -> bool:
+    if not isinstance(keystores, dict):
+        return not means_nothing(keystores)
+    return any(
+        not isinstance(store, dict) or store.get("create") is not False for store in set_fields(keystores).values()
+    )
+
+
+def _private_key(reader: Reader, *, is_ca: bool) -> PrivateKeySpec:
+    algorithm = reader.choice("algorithm", _ALGORITHMS, default="ECDSA")
+    size = reader.integer("size") or _DEFAULT_SIZE[algorithm]
+    if size not in SIZES[algorithm]:
+        allowed = ", ".join(map(str, SIZES[algorithm]))
+        reader.problem("size", f"{algorithm} keys have {allowed} bits, not {size}")
+        size = _DEFAULT_SIZE[algorithm]
+    return PrivateKeySpec(
+        key=KeySpec(algorithm, size),
+        encoding=reader.choice("encoding", _ENCODINGS, default="PKCS8"),
+        rotation_policy=reader.choice("rotationPolicy", _ROTATION_POLICIES, default="Always"),
+        storage=reader.choice("storage", _STORAGES, default="HSM" if is_ca else "Secret"),
+    )

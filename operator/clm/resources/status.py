@@ -1,0 +1,91 @@
+"""What a Certificate's status says, as far as the operator needs it again after a restart.
+
+A status may be of an older version or edited by hand: what cannot be read is None, and is then found out anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+_CONDITION = {"True": True, "False": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateStatus:
+    """The status of one Certificate. Times are in UTC."""
+
+    observed_generation: int | None = None
+    ready: bool | None = None
+    ready_reason: str | None = None
+    ready_message: str | None = None
+    revision: int | None = None
+    serial_number: str | None = None
+    certificate_id: uuid.UUID | None = None
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    renewal_time: datetime | None = None
+    issuer_name: str | None = None
+    secret_uid: str | None = None
+    secret_resource_version: str | None = None
+
+
+def parse_status(status: object) -> CertificateStatus:
+    """Read a status. Never raises."""
+    body = _mapping(status)
+    ready = _condition(body.get("conditions"), "Ready")
+    secret = _mapping(body.get("secret"))
+    return CertificateStatus(
+        observed_generation=_integer(body.get("observedGeneration")),
+        ready=_CONDITION.get(_text(ready.get("status")) or ""),
+        ready_reason=_text(ready.get("reason")),
+        ready_message=_text(ready.get("message")),
+        revision=_integer(body.get("revision")),
+        serial_number=_text(body.get("serialNumber")),
+        certificate_id=_uuid(body.get("certificateId")),
+        not_before=parse_time(body.get("notBefore")),
+        not_after=parse_time(body.get("notAfter")),
+        renewal_time=parse_time(body.get("renewalTime")),
+        issuer_name=_text(_mapping(body.get("issuer")).get("name")),
+        secret_uid=_text(secret.get("uid")),
+        secret_resource_version=_text(secret.get("resourceVersion")),
+    )
+
+
+def parse_time(value: object) -> datetime | None:
+    """Read a moment as Kubernetes writes it (RFC 3339); None for anything else, also for one without a zone."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _condition(conditions: object, kind: str) -> Mapping[str, Any]:
+    if not isinstance(conditions, list | tuple):
+        return {}
+    return next((item for item in map(_mapping, conditions) if item.get("type") == kind), {})
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _uuid(value: object) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,65 @@
+"""The controller's rights are those that it needs, and no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kubernetes.client import ApiException
+
+if TYPE_CHECKING:
+    from tests.integration.crds.conftest import Cluster, Manifests
+
+USER = "test-clm-controller"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+NAMESPACE = "clm-system"
+
+
+@pytest.fixture(scope="module")
+def bound(cluster: Cluster, manifests: Manifests) -> None:
+    """Give a user the controller's role."""
+    post(cluster, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    (cluster_role,) = manifests.load("config/rbac.yaml")
+    post(cluster, f"{RBAC}/clusterroles", cluster_role)
+    subjects = [{"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"}]
+    reference = {"kind": "ClusterRole", "name": cluster_role["metadata"]["name"]}
+    reference["apiGroup"] = "rbac.authorization.k8s.io"
+    body = {"metadata": {"name": USER}, "subjects": subjects, "roleRef": reference}
+    post(cluster, f"{RBAC}/clusterrolebindings", body)
+
+
+def post(cluster: Cluster, path: str, body: dict[str, Any]) -> None:
+    """Create an object unless it is there."""
+    try:
+        cluster.request("POST", path, body)
+    except ApiException as error:
+        assert '"AlreadyExists"' in error.reason  # noqa: PT017 - the cluster is shared by tests
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize(
+    ("verb", "group", "resource", "allowed"),
+    [
+        ("watch", "clm-operator.io", "certificates", True),
+        ("patch", "clm-operator.io", "certificates/status", True),
+        ("patch", "clm-operator.io", "policies/status", True),
+        ("patch", "clm-operator.io", "certificates", False),
+        ("delete", "clm-operator.io", "certificates", False),
+        ("create", "", "secrets", True),
+        ("patch", "", "secrets", True),
+        ("update", "", "secrets", False),
+        ("delete", "", "secrets", False),
+        ("list", "", "namespaces", True),
+        ("create", "events.k8s.io", "events", True),
+        ("create", "coordination.k8s.io", "leases", False),
+        ("get", "", "configmaps", False),
+        ("escalate", "rbac.authorization.k8s.io", "clusterroles", False),
+    ],
+)
+def test_rights(cluster: Cluster, verb: str, group: str, resource: str, *, allowed: bool) -> None:
+    """The API server's own answer, in the controller's namespace."""
+    name, _, subresource = resource.partition("/")
+    attributes = {"namespace": NAMESPACE, "verb": verb, "group": group, "resource": name}
+    review = {"spec": {"user": USER, "resourceAttributes": {**attributes, "subresource": subresource}}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    assert cluster.request("POST", path, review)["status"]["allowed"] is allowed

@@ -1,0 +1,170 @@
+"""What the API server refuses by itself, and by which field it says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.crds.conftest import Cluster, Manifests
+
+LEAF: dict[str, Any] = {"policyRef": {"name": "internal"}, "secretName": "web-tls", "dnsNames": ["web.shop.svc"]}
+CA: dict[str, Any] = {"policyRef": {"name": "root"}, "secretName": "ca", "commonName": "Root", "isCA": True}
+POLICY: dict[str, Any] = {"issuer": {"ca": {"namespace": "clm-system", "name": "ca"}}}
+ROTATION: dict[str, Any] = {"target": {"keyEncryptionKey": {}}}
+CRL: dict[str, Any] = {"crl": {"lifetime": "24h"}}
+
+GOOD = [
+    ("Certificate", LEAF),
+    ("Certificate", CA),
+    ("Certificate", {**LEAF, "dnsNames": ["*.shop.svc", "localhost", "xn--bcher-kva.example", "1.example"]}),
+    ("Certificate", {**LEAF, "ipAddresses": ["10.0.0.1", "::1", "2001:db8::1"]}),
+    ("Certificate", {**LEAF, "dnsNames": [], "subject": {"organizations": ["Shop"], "countries": ["DE"]}}),
+    ("Certificate", {**LEAF, "duration": "1h", "renewBefore": "59m59s"}),
+    ("Certificate", {**LEAF, "renewBefore": "2159h59m"}),
+    ("Certificate", {**LEAF, "renewBefore": None, "renewBeforePercentage": 33}),
+    ("Certificate", {**LEAF, "keystores": {"jks": {"create": True, "password": "x"}, "pkcs12": {"create": False}}}),
+    ("Certificate", {**LEAF, "privateKey": {"algorithm": "Ed25519"}}),
+    ("Certificate", {**LEAF, "privateKey": {"algorithm": "RSA", "size": 4096}}),
+    (
+        "Certificate",
+        {**LEAF, "secretTemplate": {"labels": {"app": "web"}, "annotations": {"not-clm-operator.io/a": "b"}}},
+    ),
+    ("Certificate", {**LEAF, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
+    ("Certificate", {**CA, "privateKey": {"storage": "Secret"}}),
+    (
+        "Certificate",
+        {**CA, "maxPathLen": 0, "authority": CRL, "nameConstraints": {"permitted": {"ipRanges": ["10.0.0.0/8"]}}},
+    ),
+    ("Policy", POLICY),
+    ("Policy", {"issuer": {"selfSigned": {}}, "enforcement": "Audit"}),
+    ("KeyRotation", ROTATION),
+    ("KeyRotation", {**ROTATION, "rate": {"maxUnavailable": "5%"}}),
+    ("KeyRotation", {**ROTATION, "rate": {"maxUnavailable": 5}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec"), GOOD)
+def test_accepts(cluster: Cluster, manifests: Manifests, kind: str, spec: dict[str, Any]) -> None:
+    """What is right is not refused."""
+    assert cluster.try_create(manifests.make(kind, spec)) == {}
+
+
+BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
+    ({"policyRef": {}}, "spec.policyRef.name", "Required"),
+    ({"policyRef": {"name": "No Policy"}}, "spec.policyRef.name", "should match"),
+    ({"secretName": "Web"}, "spec.secretName", "should match"),
+    ({"dnsNames": []}, "spec", "must have a commonName"),
+    ({"dnsNames": ["web..svc"]}, "spec.dnsNames[0]", "should match"),
+    ({"dnsNames": ["ok", "a.*.svc"]}, "spec.dnsNames[1]", "should match"),
+    ({"dnsNames": ["bücher.example"]}, "spec.dnsNames[0]", "should match"),
+    ({"dnsNames": ["a"] * 251}, "spec.dnsNames", "at most 250"),
+    ({"ipAddresses": ["10.0.0.256"]}, "spec.ipAddresses[0]", "ipv4"),
+    ({"uris": ["no-scheme"]}, "spec.uris[0]", "should match"),
+    ({"emailAddresses": ["nobody"]}, "spec.emailAddresses[0]", "should match"),
+    ({"otherNames": [{"oid": "UPN", "utf8Value": "a"}]}, "spec.otherNames[0].oid", "should match"),
+    ({"otherNames": [{"oid": "1.2.3"}]}, "spec.otherNames[0].utf8Value", "Required"),
+    ({"commonName": "x" * 65}, "spec.commonName", "64"),
+    ({"subject": {"countries": ["Germany"]}}, "spec.subject.countries[0]", "more than 2"),
+    ({"literalSubject": "CN=a", "commonName": "a"}, "spec.literalSubject", "excludes subject and commonName"),
+    ({"duration": "90d"}, "spec.duration", "should match"),
+    ({"duration": "59m"}, "spec.duration", "at least 1h"),
+    ({"renewBefore": "2160h"}, "spec.renewBefore", "less than duration"),
+    ({"duration": "2h", "renewBefore": "2h"}, "spec.renewBefore", "less than duration"),
+    ({"renewBefore": "1m"}, "spec.renewBefore", "at least 5m"),
+    ({"renewBefore": "1h", "renewBeforePercentage": 5}, "spec.renewBeforePercentage", "excludes renewBefore"),
+    ({"renewBeforePercentage": 0}, "spec.renewBeforePercentage", "greater than or equal to 1"),
+    ({"renewal": {"policy": "Sometimes"}}, "spec.renewal.policy", "Unsupported value"),
+    ({"renewal": {"windows": [{"cron": "0 3 * * *"}]}}, "spec.renewal.windows[0].windowDuration", "Required"),
+    ({"usages": ["magic"]}, "spec.usages[0]", "Unsupported value"),
+    ({"usages": ["cert sign"]}, "spec.isCA", "must be true for"),
+    ({"privateKey": {"algorithm": "RSA", "size": 1024}}, "spec.privateKey.size", "2048, 3072 or 4096 for RSA"),
+    ({"privateKey": {"algorithm": "RSA", "size": 256}}, "spec.privateKey.size", "2048, 3072 or 4096 for RSA"),
+    ({"privateKey": {"algorithm": "Ed25519", "size": 384}}, "spec.privateKey.size", "absent for Ed25519"),
+    ({"privateKey": {"size": 2048}}, "spec.privateKey.size", "256, 384 or 521 for ECDSA"),
+    ({"privateKey": {"encoding": "DER"}}, "spec.privateKey.encoding", "Unsupported value"),
+    ({"privateKey": {"storage": "HSM"}}, "spec.isCA", "must be true for"),
+    ({"keystores": {"jks": {}}}, "spec.keystores.jks.create", "Required"),
+    ({"keystores": {"jks": {"create": True}}}, "spec.keystores.jks", "exactly one of password"),
+    (
+        {"keystores": {"pkcs12": {"create": True, "password": "a", "passwordSecretRef": {"name": "b"}}}},
+        "spec.keystores.pkcs12",
+        "exactly one of password",
+    ),
+    ({"additionalOutputFormats": [{"type": "DER"}, {"type": "DER"}]}, "spec.additionalOutputFormats[1]", "Duplicate"),
+    ({"secretTemplate": {"labels": {"clm-operator.io/managed": "no"}}}, "spec.secretTemplate.labels", "CLM alone"),
+    ({"secretTemplate": {"labels": {"app": "not a label"}}}, "spec.secretTemplate.labels.app", "should match"),
+    ({"secretTemplate": {"annotations": {"x.clm-operator.io/a": ""}}}, "spec.secretTemplate.annotations", "CLM alone"),
+    ({"maxPathLen": 1}, "spec.isCA", "must be true for"),
+    ({"nameConstraints": {"permitted": {"dnsDomains": ["a"]}}}, "spec.isCA", "must be true for"),
+    ({"isCA": True, "nameConstraints": {"critical": True}}, "spec.nameConstraints", "permitted or excluded"),
+    (
+        {"isCA": True, "nameConstraints": {"excluded": {"ipRanges": ["10.0.0.0"]}}},
+        "spec.nameConstraints.excluded.ipRanges[0]",
+        "cidr",
+    ),
+    ({"authority": CRL}, "spec.isCA", "must be true for"),
+    ({"authority": CRL, "isCA": True, "privateKey": {"storage": "Secret"}}, "spec.authority", "a key in the HSM"),
+    ({"request": "MII="}, "spec.request", "should match"),
+    ({"request": "-----BEGIN CERTIFICATE REQUEST-----", "privateKey": {}}, "spec.request", "excludes privateKey"),
+    ({"revocation": {}}, "spec.revocation.reason", "Required"),
+    ({"revocation": {"reason": "certificateHold"}}, "spec.revocation.reason", "Unsupported value"),
+    ({"deletionPolicy": "Forget"}, "spec.deletionPolicy", "Unsupported value"),
+    ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit", "greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(("change", "field", "says"), BAD_CERTIFICATES)
+def test_refuses_a_certificate(
+    cluster: Cluster, manifests: Manifests, change: dict[str, Any], field: str, says: str
+) -> None:
+    """One mistake is refused by exactly its field, with a message that says what to do."""
+    refused = cluster.try_create(manifests.make("Certificate", {**LEAF, **change}))
+    assert list(refused) == [field]
+    assert says in refused[field]
+
+
+BAD_OTHERS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("Policy", {}, "spec.issuer", "Required"),
+    ("Policy", {"issuer": {}}, "spec.issuer", "exactly one of ca and selfSigned"),
+    ("Policy", {"issuer": {**POLICY["issuer"], "selfSigned": {}}}, "spec.issuer", "exactly one of ca and selfSigned"),
+    ("Policy", {"issuer": {"ca": {"name": "ca"}}}, "spec.issuer.ca.namespace", "Required"),
+    ("Policy", {**POLICY, "organization": "The Shop"}, "spec.organization", "should match"),
+    (
+        "Policy",
+        {**POLICY, "allowed": {"ipAddresses": {"cidrs": ["10.0.0.1/8"]}}},
+        "spec.allowed.ipAddresses.cidrs[0]",
+        "host bits",
+    ),
+    ("Policy", {**POLICY, "allowed": {"usages": ["magic"]}}, "spec.allowed.usages[0]", "Unsupported value"),
+    (
+        "Policy",
+        {**POLICY, "constraints": {"minDuration": "2h", "maxDuration": "1h"}},
+        "spec.constraints.minDuration",
+        "more than",
+    ),
+    ("Policy", {**POLICY, "approval": {}}, "spec.approval.required", "Required"),
+    ("Policy", {**POLICY, "enforcement": "Ignore"}, "spec.enforcement", "Unsupported value"),
+    ("Policy", {**POLICY, "rules": [{"expression": "true"}]}, "spec.rules[0].message", "Required"),
+    ("KeyRotation", {"target": {}}, "spec.target", "exactly one of"),
+    (
+        "KeyRotation",
+        {"target": {"keyEncryptionKey": {}, "certificates": {"policies": ["a"]}}},
+        "spec.target",
+        "exactly one of",
+    ),
+    ("KeyRotation", {"target": {"certificates": {}}}, "spec.target.certificates", "at least 1 properties"),
+    ("KeyRotation", {**ROTATION, "timeZone": "Europe/Berlin"}, "spec.timeZone", "needs schedule"),
+    ("KeyRotation", {**ROTATION, "rate": {"maxUnavailable": "half"}}, "spec.rate.maxUnavailable", "should match"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec", "field", "says"), BAD_OTHERS)
+def test_refuses_a_policy_or_rotation(
+    cluster: Cluster, manifests: Manifests, kind: str, spec: dict[str, Any], field: str, says: str
+) -> None:
+    """One mistake is refused by exactly its field, with a message that says what to do."""
+    refused = cluster.try_create(manifests.make(kind, spec))
+    assert list(refused) == [field]
+    assert says in refused[field]
