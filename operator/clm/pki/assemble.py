@@ -1,0 +1,57 @@
+"""From signed bytes and a signature to a certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from clm.errors import SignatureInvalid
+from clm.pki import der
+from clm.pki.algorithms import algorithm_identifier, hash_algorithm
+
+if TYPE_CHECKING:
+    from clm.pki.algorithms import HashName
+    from clm.pki.keys import PublicKey
+    from clm.resources.keys import KeySpec
+
+
+def assemble(tbs: bytes, signature: bytes, *, spec: KeySpec) -> bytes:
+    """Write a Certificate in DER: SEQUENCE {tbsCertificate, signatureAlgorithm, signature} (RFC 5280 4.1).
+
+    `spec` is the issuer's key. Raises SignatureInvalid when the to-be-signed bytes name another algorithm than it
+    signs with: the two must agree (RFC 5280 4.1.1.2).
+    """
+    algorithm = algorithm_identifier(spec)
+    if _inner_algorithm(tbs) != algorithm:
+        raise SignatureInvalid(f"the to-be-signed bytes do not name the signature algorithm of {spec} keys")
+    # A BIT STRING begins with the number of unused bits in its last octet: none.
+    return der.tlv(der.SEQUENCE, tbs + algorithm + der.tlv(der.BIT_STRING, b"\x00" + signature))
+
+
+def verify_signature(tbs: bytes, signature: bytes, *, public_key: PublicKey, hash_name: HashName | None) -> None:
+    """Check a signature under the issuer's key. Raises SignatureInvalid."""
+    try:
+        if isinstance(public_key, rsa.RSAPublicKey):
+            public_key.verify(signature, tbs, padding.PKCS1v15(), hash_algorithm(_needed(hash_name)))
+        elif isinstance(public_key, ec.EllipticCurvePublicKey):
+            public_key.verify(signature, tbs, ec.ECDSA(hash_algorithm(_needed(hash_name))))
+        else:
+            public_key.verify(signature, tbs)
+    except InvalidSignature:
+        raise SignatureInvalid("the token's signature does not verify under the issuer's public key") from None
+
+
+def _inner_algorithm(tbs: bytes) -> bytes:
+    """Cut AlgorithmIdentifier out of a TBSCertificate: it follows version and serialNumber (RFC 5280 4.1)."""
+    at = der.header_size(tbs)
+    for _ in ("version", "serialNumber"):
+        at = der.end(tbs, at)
+    return tbs[at : der.end(tbs, at)]
+
+
+def _needed(hash_name: HashName | None) -> HashName:
+    if hash_name is None:
+        raise SignatureInvalid("RSA and ECDSA sign a hash, and none was named")
+    return hash_name

@@ -1,0 +1,84 @@
+"""Distinguished names: from a subject's attributes, and to the text that people read (RFC 4514)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from clm.errors import InvalidInput
+from clm.pki.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clm.resources.subject import Subject
+
+
+class _Attribute(NamedTuple):
+    field: str
+    manifest_field: str
+    oid: x509.ObjectIdentifier
+    most: int
+
+
+# The order in which Go's pkix.Name writes them, and so cert-manager; each value is an RDN of its own. Upper bounds in
+# characters are those of RFC 5280 appendix A.1 (ub-*) and X.520 6.3 and 6.6.
+_ATTRIBUTES = (
+    _Attribute("countries", "countries", NameOID.COUNTRY_NAME, 2),
+    _Attribute("organizations", "organizations", NameOID.ORGANIZATION_NAME, 64),
+    _Attribute("organizational_units", "organizationalUnits", NameOID.ORGANIZATIONAL_UNIT_NAME, 64),
+    _Attribute("localities", "localities", NameOID.LOCALITY_NAME, 128),
+    _Attribute("provinces", "provinces", NameOID.STATE_OR_PROVINCE_NAME, 128),
+    _Attribute("street_addresses", "streetAddresses", NameOID.STREET_ADDRESS, 128),
+    _Attribute("postal_codes", "postalCodes", NameOID.POSTAL_CODE, 40),
+)
+_COMMON_NAME_MOST = 64
+_SERIAL_NUMBER_MOST = 64
+
+_COUNTRY = re.compile(r"[A-Za-z]{2}\Z")
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]+\Z")
+
+
+def distinguished_name(subject: Subject, common_name: str | None) -> x509.Name:
+    """Build the subject of a certificate (RFC 5280 4.1.2.6).
+
+    Raises InvalidInput, naming the field, on a value that is too long, has control characters, or does not fit the
+    attribute's type.
+    """
+    attributes = list(_attributes(subject))
+    if common_name:
+        attributes.append(_text(NameOID.COMMON_NAME, common_name, "spec.commonName", most=_COMMON_NAME_MOST))
+    if subject.serial_number:
+        field = "spec.subject.serialNumber"
+        if not _PRINTABLE.match(subject.serial_number):
+            # X.520 6.2.9 makes it a PrintableString.
+            raise InvalidInput(field, "may hold letters, digits, spaces and '()+,-./:=? only")
+        attributes.append(_text(NameOID.SERIAL_NUMBER, subject.serial_number, field, most=_SERIAL_NUMBER_MOST))
+    return x509.Name(attributes)
+
+
+def name_text(name: x509.Name) -> str:
+    """Write a name as RFC 4514 does: the last attribute first."""
+    return name.rfc4514_string()
+
+
+def _attributes(subject: Subject) -> Iterator[x509.NameAttribute[str]]:
+    for attribute in _ATTRIBUTES:
+        values: tuple[str, ...] = getattr(subject, attribute.field)
+        for index, value in enumerate(values):
+            field = f"spec.subject.{attribute.manifest_field}[{index}]"
+            if attribute.oid is NameOID.COUNTRY_NAME and not _COUNTRY.match(value):
+                raise InvalidInput(field, f"{quoted(value)} is not a country code of two letters (ISO 3166-1)")
+            yield _text(attribute.oid, value, field, most=attribute.most)
+
+
+def _text(oid: x509.ObjectIdentifier, value: str, field: str, *, most: int) -> x509.NameAttribute[str]:
+    # A NUL or a line break has one program read another name than the next.
+    if not value.isprintable():
+        raise InvalidInput(field, "has characters that cannot be printed")
+    if not 0 < len(value) <= most:
+        raise InvalidInput(field, f"must have 1 to {most} characters, not {len(value)}")
+    return x509.NameAttribute(oid, value)

@@ -1,0 +1,101 @@
+"""cert-manager's usage names as KeyUsage and ExtendedKeyUsage (RFC 5280 4.2.1.3 and 4.2.1.12)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+
+from clm.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clm.resources.keys import KeyAlgorithm
+
+SYNONYMS = {"signing": "digital signature", "s/mime": "email protection"}
+"""Usages that cert-manager gives two names, by the less common one."""
+
+_KEY_USAGES = {
+    "digital signature": "digital_signature",
+    "content commitment": "content_commitment",
+    "key encipherment": "key_encipherment",
+    "data encipherment": "data_encipherment",
+    "key agreement": "key_agreement",
+    "cert sign": "key_cert_sign",
+    "crl sign": "crl_sign",
+    "encipher only": "encipher_only",
+    "decipher only": "decipher_only",
+}
+_EXTENDED_USAGES = {
+    "any": "2.5.29.37.0",
+    "server auth": "1.3.6.1.5.5.7.3.1",
+    "client auth": "1.3.6.1.5.5.7.3.2",
+    "code signing": "1.3.6.1.5.5.7.3.3",
+    "email protection": "1.3.6.1.5.5.7.3.4",
+    "ipsec end system": "1.3.6.1.5.5.7.3.5",
+    "ipsec tunnel": "1.3.6.1.5.5.7.3.6",
+    "ipsec user": "1.3.6.1.5.5.7.3.7",
+    "timestamping": "1.3.6.1.5.5.7.3.8",
+    "ocsp signing": "1.3.6.1.5.5.7.3.9",
+    "microsoft sgc": "1.3.6.1.4.1.311.10.3.3",
+    "netscape sgc": "2.16.840.1.113730.4.1",
+}
+_OBJECT_IDENTIFIERS = {usage: x509.ObjectIdentifier(oid) for usage, oid in _EXTENDED_USAGES.items()}
+_NEEDS_KEY_AGREEMENT = ("encipher only", "decipher only")
+
+# What a key cannot do: RFC 3279 2.3.1 for RSA, RFC 8813 3 for elliptic curves, RFC 9295 3 for Ed25519.
+_BEYOND: dict[KeyAlgorithm, frozenset[str]] = {
+    "RSA": frozenset({"key agreement", "encipher only", "decipher only"}),
+    "ECDSA": frozenset({"key encipherment", "data encipherment"}),
+    "Ed25519": frozenset({"key encipherment", "data encipherment", "key agreement", "encipher only", "decipher only"}),
+}
+
+
+def key_usage(usages: tuple[str, ...], *, algorithm: KeyAlgorithm) -> x509.KeyUsage | None:
+    """Build the KeyUsage extension; None, as in cert-manager, when only extended usages are asked for.
+
+    Usages that keys of the algorithm do not have are left out: "key encipherment" stands in every default, and an
+    elliptic-curve key with it is rejected by strict verifiers. Raises InvalidInput when nothing else is left, and
+    for "encipher only" and "decipher only" without "key agreement", which mean nothing.
+    """
+    asked = {usage for usage in map(canonical, usages) if usage in _KEY_USAGES}
+    if "key agreement" not in asked and asked.intersection(_NEEDS_KEY_AGREEMENT):
+        raise InvalidInput("spec.usages", '"encipher only" and "decipher only" need "key agreement" (RFC 5280 4.2.1.3)')
+    possible = asked - _BEYOND[algorithm]
+    if asked and not possible:
+        raise InvalidInput("spec.usages", f"{algorithm} keys have none of these usages: {', '.join(sorted(asked))}")
+    return x509.KeyUsage(**{bit: usage in possible for usage, bit in _KEY_USAGES.items()}) if asked else None
+
+
+def extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage | None:
+    """Build the ExtendedKeyUsage extension; None when no such usage is asked for."""
+    asked = dict.fromkeys(usage for usage in map(canonical, usages) if usage in _EXTENDED_USAGES)
+    return x509.ExtendedKeyUsage([_OBJECT_IDENTIFIERS[usage] for usage in asked]) if asked else None
+
+
+def canonical(usage: str) -> str:
+    """Return the common one of two names of a usage."""
+    return SYNONYMS.get(usage, usage)
+
+
+def usage_names(extensions: list[x509.ExtensionType]) -> Iterator[str]:
+    """Iterate over the usages that a certificate's extensions give it, by their common names."""
+    for value in extensions:
+        if isinstance(value, x509.KeyUsage):
+            yield from (name for name, bit in _KEY_USAGES.items() if has_bit(value, bit))
+        elif isinstance(value, x509.ExtendedKeyUsage):
+            present = set(value)
+            yield from (name for name, oid in _OBJECT_IDENTIFIERS.items() if oid in present)
+
+
+def has_bit(value: x509.KeyUsage, bit: str) -> bool:
+    """Read one bit of KeyUsage; cryptography refuses to read two of them where keyAgreement is not set."""
+    if bit in ("encipher_only", "decipher_only") and not value.key_agreement:
+        return False
+    return bool(getattr(value, bit))
+
+
+def asserts_nothing(value: x509.KeyUsage) -> bool:
+    """Tell whether no bit is set, which RFC 5280 4.2.1.3 forbids."""
+    return not any(has_bit(value, bit) for bit in _KEY_USAGES.values())

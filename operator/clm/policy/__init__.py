@@ -1,0 +1,1 @@
+"""Pure: a request and a Policy in, a decision with every violation out."""
