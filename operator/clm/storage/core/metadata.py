@@ -1,0 +1,154 @@
+"""certificate_metadata and audit_log in clm_core_db: the inventory that people search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from clm.storage import audit_sql
+from clm.storage.coalescer import Coalescer
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from clm.resources.audit import AuditRecord
+    from clm.resources.records import Owner
+    from clm.storage.database import Database
+
+# Written again, a row changes only where its certificate has ended meanwhile; it never comes back to life.
+_INSERT = f"""
+WITH written AS (
+    INSERT INTO certificate_metadata
+        (id, organization_id, cluster_id, resource_uid, namespace, name, revision, policy_name,
+         policy_generation, issuer_name, issuer_certificate_id, issuer_key_id, serial_number,
+         fingerprint_sha256, common_name, sans, key_algorithm, usages, is_ca, not_before, not_after,
+         renewal_time, secret_name, status, requested_by, revoked_at)
+    VALUES
+        (%(id)b, %(organization_id)b, %(cluster_id)b, %(resource_uid)b, %(namespace)s, %(name)s, %(revision)s,
+         %(policy_name)s, %(policy_generation)s, %(issuer_name)s, %(issuer_certificate_id)b, %(issuer_key_id)b,
+         %(serial_number)b, %(fingerprint)b, %(common_name)s, convert_from(%(sans)b, 'UTF8')::jsonb,
+         %(key_algorithm)s, convert_from(%(usages)b, 'UTF8')::jsonb, %(is_ca)b, %(not_before)b, %(not_after)b,
+         %(renewal_time)b, %(secret_name)s, %(status)s, convert_from(%(requested_by)b, 'UTF8')::jsonb,
+         CASE WHEN %(status)s = 'revoked' THEN now() END)
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status,
+        revoked_at = CASE WHEN excluded.status = 'revoked' THEN coalesce(certificate_metadata.revoked_at, now()) END
+    WHERE certificate_metadata.status = 'active' AND excluded.status <> 'active'
+    RETURNING id
+)
+INSERT INTO audit_log ({audit_sql.COLUMNS}) SELECT {audit_sql.VALUES} FROM written
+"""  # noqa: S608 - constants only
+
+# By name too: an object that was created again supersedes what its predecessor had. Certificates count in seconds, so
+# two of one second are told apart by when they came here.
+_SUPERSEDE_EARLIER = """
+UPDATE certificate_metadata earlier
+SET status = 'superseded'
+FROM certificate_metadata newer
+WHERE newer.id = ANY(%(ids)b)
+  AND newer.status = 'active'
+  AND earlier.id <> newer.id
+  AND earlier.cluster_id = newer.cluster_id
+  AND earlier.namespace = newer.namespace
+  AND earlier.name = newer.name
+  AND earlier.status = 'active'
+  AND CASE WHEN earlier.resource_uid = newer.resource_uid THEN earlier.revision < newer.revision
+           ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
+"""
+
+_AUDIT = f"INSERT INTO audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataRow:
+    """One certificate in the inventory. `id` is that of the certificate in clm_secure_db."""
+
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    owner: Owner
+    revision: int
+    policy_name: str
+    policy_generation: int | None
+    issuer_name: str
+    issuer_certificate_id: uuid.UUID | None
+    issuer_key_id: uuid.UUID
+    serial_number: bytes
+    fingerprint_sha256: bytes
+    common_name: str | None
+    sans: Sequence[Mapping[str, str]]
+    key_algorithm: str
+    usages: Sequence[str]
+    is_ca: bool
+    not_before: datetime
+    not_after: datetime
+    renewal_time: datetime | None
+    secret_name: str | None
+    status: Literal["active", "superseded", "revoked"]
+    requested_by: Mapping[str, Any]
+
+
+class MetadataStore:
+    """Writes the inventory and its audit log, shared by concurrent issuances."""
+
+    def __init__(self, database: Database, *, origin: str, version: str) -> None:
+        self._database = database
+        self._origin = origin
+        self._version = version
+        self._rows = Coalescer[tuple[MetadataRow, "AuditRecord"], None](self._write, flushers=1)
+        self._audits = Coalescer["AuditRecord", None](self._write_audits, flushers=1, limit=200)
+
+    async def put(self, row: MetadataRow, audit: AuditRecord) -> None:
+        """Make the inventory know the certificate. Durable on return; does nothing where it does already."""
+        await self._rows.submit((row, audit))
+
+    async def audit(self, record: AuditRecord) -> None:
+        """Record an act that has no row of its own, such as a refusal. Durable on return."""
+        await self._audits.submit(record)
+
+    async def _write(self, items: Sequence[tuple[MetadataRow, AuditRecord]]) -> Sequence[None]:
+        ids = [row.id for row, _ in items]
+        async with self._database.transaction() as connection:
+            async with connection.cursor() as cursor:
+                await cursor.executemany(_INSERT, [self._parameters(row, audit) for row, audit in items])
+            await connection.execute(_SUPERSEDE_EARLIER, {"ids": ids})
+        return [None] * len(items)
+
+    async def _write_audits(self, items: Sequence[AuditRecord]) -> Sequence[None]:
+        async with self._database.transaction() as connection, connection.cursor() as cursor:
+            rows = [audit_sql.parameters(record, origin=self._origin, version=self._version) for record in items]
+            await cursor.executemany(_AUDIT, rows)
+        return [None] * len(items)
+
+    def _parameters(self, row: MetadataRow, audit: AuditRecord) -> dict[str, Any]:
+        return {
+            "id": row.id,
+            "organization_id": row.organization_id,
+            "cluster_id": row.owner.cluster_id,
+            "resource_uid": row.owner.resource_uid,
+            "namespace": row.owner.namespace,
+            "name": row.owner.name,
+            "revision": row.revision,
+            "policy_name": row.policy_name,
+            "policy_generation": row.policy_generation,
+            "issuer_name": row.issuer_name,
+            "issuer_certificate_id": row.issuer_certificate_id,
+            "issuer_key_id": row.issuer_key_id,
+            "serial_number": row.serial_number,
+            "fingerprint": row.fingerprint_sha256,
+            "common_name": row.common_name,
+            "sans": orjson.dumps(row.sans),
+            "key_algorithm": row.key_algorithm,
+            "usages": orjson.dumps(row.usages),
+            "is_ca": row.is_ca,
+            "not_before": row.not_before,
+            "not_after": row.not_after,
+            "renewal_time": row.renewal_time,
+            "secret_name": row.secret_name,
+            "status": row.status,
+            "requested_by": orjson.dumps(row.requested_by),
+            **audit_sql.parameters(audit, origin=self._origin, version=self._version),
+        }

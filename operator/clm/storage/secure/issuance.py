@@ -1,0 +1,215 @@
+"""The two durable steps of an issuance: the intent before the signature, the record after it.
+
+Each is one statement an item and one transaction for all items that wait (see `storage.coalescer`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from psycopg import errors as pg
+
+from clm.errors import KeyMissing, RevisionTaken
+from clm.storage import audit_sql
+from clm.storage.coalescer import Coalescer
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Sequence
+
+    from clm.resources.audit import AuditRecord
+    from clm.resources.records import CertificateRow, Intent
+    from clm.storage.database import Database
+
+# A write under a KEK holds its row: a rotation that retires the KEK waits for it, or it for the rotation.
+_FENCE = """
+SELECT id FROM encryption_keys WHERE id = ANY(%(ids)b) AND state = 'active' FOR SHARE
+"""
+
+_INTEND = f"""
+WITH new_key AS (
+    INSERT INTO private_keys
+        (id, organization_id, encryption_key_id, algorithm, wrap_algorithm, wrapped_dek, ciphertext,
+         spki_sha256, state)
+    SELECT %(key_id)b, %(organization_id)b, %(kek_id)b, %(key_algorithm)s, 'aes-256-gcm', %(wrapped_dek)b,
+           %(ciphertext)b, %(key_spki_sha256)b, 'active'
+    WHERE %(key_id)b::uuid IS NOT NULL
+), request AS (
+    INSERT INTO certificate_requests
+        (id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation, spec_hash,
+         policy_name, policy_uid, policy_generation, issuer_key_id, issuer_certificate_id, subject_key_id,
+         private_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
+         is_ca, reason, state)
+    VALUES
+        (%(id)b, %(organization_id)b, %(cluster_id)b, %(resource_uid)b, %(namespace)s, %(name)s, %(revision)s,
+         %(generation)s, %(spec_hash)b, %(policy_name)s, %(policy_uid)b, %(policy_generation)s,
+         %(issuer_key_id)b, %(issuer_certificate_id)b, %(subject_key_id)b, %(private_key_id)b,
+         %(serial_number)b, %(tbs)b, %(signature_algorithm)s, %(not_before)b, %(not_after)b, %(common_name)s,
+         convert_from(%(sans)b, 'UTF8')::jsonb, %(is_ca)b, %(reason)s, 'pending')
+)
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})
+"""  # noqa: S608 - constants only
+
+# One statement also where nobody wants the certificate any more: recorded alive for a moment, it could be adopted.
+# Reason 4 is superseded (RFC 5280 5.3.1). The certificate's other columns are the request's: they were decided, and
+# made durable, by the intent.
+_RECORD = f"""
+WITH issued AS (
+    INSERT INTO certificates
+        (id, request_id, organization_id, cluster_id, resource_uid, namespace, name, revision, spec_hash,
+         issuer_key_id, issuer_certificate_id, subject_key_id, private_key_id, serial_number, certificate,
+         fingerprint_sha256, spki_sha256, subject, issuer, common_name, sans, subject_key_identifier,
+         authority_key_identifier, not_before, not_after, is_ca, path_length, secret_name, state,
+         renewal_due_at)
+    SELECT r.id, r.id, r.organization_id, r.cluster_id, r.resource_uid, r.namespace, r.name, r.revision,
+           r.spec_hash, r.issuer_key_id, r.issuer_certificate_id, r.subject_key_id, r.private_key_id,
+           r.serial_number, %(certificate)b, %(fingerprint)b, %(spki_sha256)b, %(subject)s, %(issuer)s,
+           r.common_name, r.sans, %(ski)b, %(aki)b, r.not_before, r.not_after, r.is_ca, %(path_length)s,
+           %(secret_name)s, CASE WHEN %(unwanted)s::text IS NULL THEN 'active' ELSE 'revoked' END,
+           %(renewal_due_at)b
+    FROM certificate_requests r
+    WHERE r.id = %(id)b
+    ON CONFLICT DO NOTHING
+    RETURNING id, organization_id, issuer_key_id, serial_number
+), request AS (
+    UPDATE certificate_requests
+    SET state = CASE WHEN %(unwanted)s::text IS NULL THEN 'issued' ELSE 'superseded' END, issued_at = now()
+    WHERE id = %(id)b AND state = 'pending'
+), revocation AS (
+    INSERT INTO certificate_revocations
+        (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment)
+    SELECT gen_random_uuid(), organization_id, id, issuer_key_id, serial_number, 4, now(), %(unwanted)s
+    FROM issued WHERE %(unwanted)s::text IS NOT NULL
+), work AS (
+    INSERT INTO clm_work.outbox (id, organization_id, next_attempt_at)
+    SELECT id, organization_id, now() + interval '15 seconds' FROM issued
+    ON CONFLICT DO NOTHING
+)
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})
+"""  # noqa: S608 - constants only
+
+_SUPERSEDE_EARLIER = """
+UPDATE certificates earlier
+SET state = 'superseded', superseded_by = newer.id
+FROM certificates newer
+WHERE newer.id = ANY(%(ids)b)
+  AND earlier.id <> newer.id
+  AND earlier.cluster_id = newer.cluster_id
+  AND earlier.namespace = newer.namespace
+  AND earlier.name = newer.name
+  AND earlier.state = 'active'
+  AND newer.state = 'active'
+  AND CASE WHEN earlier.resource_uid = newer.resource_uid THEN earlier.revision < newer.revision
+           ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
+"""
+
+_STORED = "SELECT id, certificate FROM certificates WHERE id = ANY(%(ids)b)"
+
+
+class IssuanceStore:
+    """Writes intents and records, shared by concurrent issuances."""
+
+    def __init__(self, database: Database, *, origin: str, version: str) -> None:
+        self._database = database
+        self._origin = origin
+        self._version = version
+        self._intents = Coalescer[tuple["Intent", "AuditRecord"], None](self._write_intents, flushers=1)
+        self._records = Coalescer[tuple["CertificateRow", bool, "AuditRecord"], bytes](self._write_records, flushers=1)
+
+    async def intend(self, intent: Intent, audit: AuditRecord) -> None:
+        """Write down what will be signed. Durable on return.
+
+        Raises RevisionTaken when this revision (or serial) has an intent already, KeyMissing when the KEK is no
+        longer active, DatabaseUnavailable.
+        """
+        try:
+            await self._intents.submit((intent, audit))
+        except pg.UniqueViolation as error:
+            raise RevisionTaken(f"{intent.owner.namespace}/{intent.owner.name} revision {intent.revision}") from error
+
+    async def record(self, row: CertificateRow, audit: AuditRecord, *, replaces: bool) -> bytes:
+        """Write down what was signed. Durable on return. `replaces`: the object's earlier certificates end.
+
+        Returns the certificate that stands: this one, or the one that another worker recorded first for the same
+        intent. Both signings are in the audit log.
+        """
+        return await self._records.submit((row, replaces, audit))
+
+    async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
+        rows = [self._intent_parameters(intent, audit) for intent, audit in items]
+        keks = list({row["kek_id"] for row in rows if row["kek_id"] is not None})
+        async with self._database.transaction() as connection:
+            if keks:
+                held = await connection.execute(_FENCE, {"ids": keks})
+                if held.rowcount != len(keks):
+                    raise KeyMissing("the key-encryption key is no longer active")
+            async with connection.cursor() as cursor:
+                await cursor.executemany(_INTEND, rows)
+        return [None] * len(items)
+
+    async def _write_records(self, items: Sequence[tuple[CertificateRow, bool, AuditRecord]]) -> Sequence[bytes]:
+        ids = [row.id for row, _, _ in items]
+        renewed = [row.id for row, replaces, _ in items if replaces]
+        async with self._database.transaction() as connection:
+            async with connection.cursor() as cursor:
+                await cursor.executemany(_RECORD, [self._record_parameters(row, audit) for row, _, audit in items])
+            if renewed:
+                await connection.execute(_SUPERSEDE_EARLIER, {"ids": renewed})
+            cursor = await connection.execute(_STORED, {"ids": ids}, binary=True)
+            stored: dict[uuid.UUID, bytes] = dict(await cursor.fetchall())
+        return [stored[row_id] for row_id in ids]
+
+    def _intent_parameters(self, intent: Intent, audit: AuditRecord) -> dict[str, Any]:
+        key = intent.private_key
+        return {
+            "id": intent.id,
+            "organization_id": intent.organization_id,
+            "cluster_id": intent.owner.cluster_id,
+            "resource_uid": intent.owner.resource_uid,
+            "namespace": intent.owner.namespace,
+            "name": intent.owner.name,
+            "revision": intent.revision,
+            "generation": intent.generation,
+            "spec_hash": intent.spec_hash,
+            "policy_name": intent.policy_name,
+            "policy_uid": intent.policy_uid,
+            "policy_generation": intent.policy_generation,
+            "issuer_key_id": intent.issuer_key_id,
+            "issuer_certificate_id": intent.issuer_certificate_id,
+            "subject_key_id": intent.subject_key_id,
+            "private_key_id": key.id if key else intent.private_key_id,
+            "serial_number": intent.serial_number,
+            "tbs": intent.tbs,
+            "signature_algorithm": intent.signature_algorithm,
+            "not_before": intent.not_before,
+            "not_after": intent.not_after,
+            "common_name": intent.common_name,
+            "sans": orjson.dumps(intent.sans),
+            "is_ca": intent.is_ca,
+            "reason": intent.reason,
+            "key_id": key.id if key else None,
+            "kek_id": key.encryption_key_id if key else None,
+            "key_algorithm": key.algorithm if key else None,
+            "wrapped_dek": key.wrapped_dek if key else None,
+            "ciphertext": key.ciphertext if key else None,
+            "key_spki_sha256": key.spki_sha256 if key else None,
+            **audit_sql.parameters(audit, origin=self._origin, version=self._version),
+        }
+
+    def _record_parameters(self, row: CertificateRow, audit: AuditRecord) -> dict[str, Any]:
+        return {
+            "id": row.id,
+            "certificate": row.certificate,
+            "fingerprint": row.fingerprint_sha256,
+            "spki_sha256": row.spki_sha256,
+            "subject": row.subject,
+            "issuer": row.issuer,
+            "ski": row.subject_key_identifier,
+            "aki": row.authority_key_identifier,
+            "path_length": row.path_length,
+            "secret_name": row.secret_name,
+            "renewal_due_at": row.renewal_due_at,
+            "unwanted": row.unwanted,
+            **audit_sql.parameters(audit, origin=self._origin, version=self._version),
+        }
