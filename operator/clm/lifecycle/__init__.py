@@ -1,0 +1,1 @@
+"""What happens to a certificate. Only this room knows the order in which HSM, databases and cluster are touched."""

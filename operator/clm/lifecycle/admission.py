@@ -1,0 +1,131 @@
+"""Whether, and by whom, a Certificate may be issued: everything that is decided before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clm.cluster import paths
+from clm.errors import InvalidInput
+from clm.lifecycle.authorities import NotIssuing
+from clm.lifecycle.status import Refusal
+from clm.lifecycle.view import Key
+from clm.pki.tbs import check_names
+from clm.policy.evaluate import Request, evaluate
+from clm.resources.certificate import CertificateSpec, parse_certificate
+from clm.resources.policy import CaIssuer, PolicySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clm.cluster.client import ApiClient
+    from clm.lifecycle.authorities import Authorities
+    from clm.lifecycle.view import ClusterView, PolicyView
+    from clm.pki.profile import Issuer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A Certificate that may be issued. `issuer` is None where it signs itself."""
+
+    spec: CertificateSpec
+    policy: PolicyView
+    issuer: Issuer | None
+    issuer_name: str
+
+
+class Admission:
+    """Decides on Certificates by what the view knows."""
+
+    def __init__(self, *, view: ClusterView, authorities: Authorities, client: ApiClient) -> None:
+        self._view = view
+        self._authorities = authorities
+        self._client = client
+
+    async def admit(self, key: Key, body: Mapping[str, Any]) -> Admitted | Refusal:  # noqa: PLR0911 - one a refusal
+        """Decide on one Certificate. Raises an Unavailable when a dependency that must be asked is away."""
+        try:
+            spec = parse_certificate(body.get("spec") or {})
+            check_names(spec)
+        except InvalidInput as error:
+            return Refusal("InvalidSpec", str(error))
+        if spec.unsupported:
+            return Refusal("NotSupported", _not_supported(spec.unsupported))
+        policy = self._view.policy(spec.policy) or await self._read_policy(spec.policy)
+        if policy is None:
+            return Refusal("PolicyNotFound", f'spec.policyRef.name: there is no Policy "{spec.policy}"; create it')
+        if policy.spec is None:
+            return Refusal("PolicyNotReady", f"Policy {policy.name} is invalid: {policy.problem}")
+        if policy.spec.unsupported:
+            return Refusal("PolicyNotReady", f"Policy {policy.name}: {_not_supported(policy.spec.unsupported)}")
+        refusal = await self._violations(key, spec, policy.name, policy.spec)
+        if refusal is not None:
+            return refusal
+        return await self._issuer(key, spec, policy, policy.spec)
+
+    async def _violations(self, key: Key, spec: CertificateSpec, name: str, policy: PolicySpec) -> Refusal | None:
+        request = Request(spec=spec, namespace=key.namespace, namespace_labels=await self._labels(key.namespace))
+        decision = evaluate(request, policy)
+        if not decision.violations:
+            return None
+        found = "; ".join(violation.message for violation in decision.violations)
+        return Refusal("PolicyViolation", f"Policy {name}: {found}")
+
+    async def _issuer(
+        self, key: Key, spec: CertificateSpec, policy: PolicyView, policy_spec: PolicySpec
+    ) -> Admitted | Refusal:
+        if not isinstance(policy_spec.issuer, CaIssuer):
+            if not spec.is_ca or spec.private_key.storage != "HSM":
+                return Refusal(
+                    "PolicyViolation",
+                    f"Policy {policy.name} is selfSigned, for root CAs: set spec.isCA with "
+                    "spec.privateKey.storage HSM, or refer to a Policy with spec.issuer.ca",
+                )
+            return Admitted(spec=spec, policy=policy, issuer=None, issuer_name=str(key))
+        wanted = Key(policy_spec.issuer.namespace, policy_spec.issuer.name)
+        if self._view.get(wanted) is None:
+            await self._read_certificate(wanted)
+        waiting = self._why_not_ready(key, wanted)
+        if waiting is not None:
+            return Refusal("IssuerNotReady", waiting, waiting=True)
+        entry = self._view.get(wanted)
+        assert entry is not None and entry.certificate_id is not None  # noqa: S101, PT018 - by _why_not_ready
+        issuer = await self._authorities.issuer(entry.certificate_id)
+        if isinstance(issuer, NotIssuing):
+            return Refusal("IssuerNotReady", f"Certificate {wanted} cannot issue: {issuer.why}", waiting=True)
+        return Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted))
+
+    def _why_not_ready(self, key: Key, wanted: Key) -> str | None:
+        entry = self._view.get(wanted)
+        if wanted == key:
+            return f"Certificate {wanted} cannot be its own issuer; refer to a Policy with spec.issuer.selfSigned"
+        if entry is None:
+            return f"waiting for the issuing CA: there is no Certificate {wanted}"
+        if not entry.is_ca:
+            return f"Certificate {wanted} is not a CA: set its spec.isCA"
+        if not entry.ready or entry.certificate_id is None:
+            return f"waiting for the issuing CA: Certificate {wanted} is not Ready ({entry.ready_reason or 'Pending'})"
+        return None
+
+    # At a start the watches fill the view side by side: what it lacks may well be in the cluster.
+    async def _read_policy(self, name: str) -> PolicyView | None:
+        found = await self._client.get(f"{paths.POLICIES}/{name}")
+        return self._view.put_policy(found) if found is not None else None
+
+    async def _read_certificate(self, key: Key) -> None:
+        found = await self._client.get(paths.certificate(*key))
+        if found is not None:
+            self._view.put(found)
+
+    async def _labels(self, namespace: str) -> Mapping[str, str]:
+        labels = self._view.namespace_labels(namespace)
+        if labels is None:
+            found = await self._client.get(f"{paths.NAMESPACES}/{namespace}")
+            labels = (found or {}).get("metadata", {}).get("labels") or {}
+            self._view.put_namespace(namespace, labels)
+        return labels
+
+
+def _not_supported(fields: tuple[str, ...]) -> str:
+    listed = ", ".join(fields)
+    return f"this version does not enforce {listed}; remove what is not enforced, nothing is issued that ignores it"

@@ -1,0 +1,267 @@
+"""Has the right certificate recorded for an admitted object: plans the one next step and carries it out."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from clm.lifecycle.plan import Finish, Issue, Publish, State, plan
+from clm.lifecycle.publish import Publication
+from clm.lifecycle.renewal import renew_requested_at, renewal_time
+from clm.lifecycle.request import Order
+from clm.lifecycle.status import Refusal
+from clm.pki.chain import CertificateFacts, certificate_facts
+from clm.pki.profile import Issuer
+from clm.resources.certificate import issuance_hash
+from clm.resources.keys import KeySpec
+from clm.resources.records import HsmKeyRow
+from clm.settings import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from clm.lifecycle.admission import Admitted
+    from clm.lifecycle.authorities import Authorities
+    from clm.lifecycle.hsm_keys import HsmKeys
+    from clm.lifecycle.issue import Issuance, Issued
+    from clm.lifecycle.request import RequestBuilder
+    from clm.resources.records import Owner, Revision
+    from clm.storage.secure.history import HistoryStore
+    from clm.storage.secure.keys import KeyStore
+
+
+class Certifier:
+    """Issues, finishes or finds the certificate of one object."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: uuid.UUID,
+        authorities: Authorities,
+        history: HistoryStore,
+        issuance: Issuance,
+        requests: RequestBuilder,
+        hsm_keys: HsmKeys,
+        keys: KeyStore,
+    ) -> None:
+        self._organization_id = organization_id
+        self._authorities = authorities
+        self._history = history
+        self._issuance = issuance
+        self._requests = requests
+        self._hsm_keys = hsm_keys
+        self._keys = keys
+
+    async def certify(
+        self, owner: Owner, body: Mapping[str, Any], admitted: Admitted, *, now: datetime
+    ) -> Publication | Refusal | None:
+        """Bring the object one step on: what is to be published, why nothing is, or None for "look again".
+
+        Raises what `Issuance.issue` raises.
+        """
+        newest = await self._history.newest(owner)
+        subject_key = await self._subject_key(owner, admitted, newest)
+        if isinstance(subject_key, Refusal):
+            return subject_key
+        issuer = admitted.issuer or _self_issuer(subject_key)
+        step = plan(self._state(owner, body, admitted, issuer, newest, now=now))
+        match step:
+            case Issue():
+                return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
+            case Finish():
+                return await self._finish(admitted, step)
+            case Publish():
+                return await self._recorded(admitted, step.recorded.id)
+
+    async def finish_unwanted(self, owner: Owner, why: str) -> None:
+        """Bring to its end what was begun for an object that is refused now: an intent is never dropped."""
+        newest = await self._history.newest(owner)
+        if newest is None or newest.owner.resource_uid != owner.resource_uid or newest.state != "pending":
+            return
+        intent = await self._history.intent(newest.id)
+        if intent is not None:
+            await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=why)
+
+    async def _subject_key(
+        self, owner: Owner, admitted: Admitted, newest: Revision | None
+    ) -> HsmKeyRow | Refusal | None:
+        wanted = admitted.spec.private_key
+        if wanted.storage != "HSM":
+            return None
+        row = await self._keys.owned_by(owner)
+        if row is not None and row.owner != owner and not _is_same_authority(row, admitted, newest):
+            row = None  # an earlier object of that name was another CA: its key is not this one's
+        if row is not None and row.algorithm != str(wanted.key):
+            return Refusal(
+                "KeyFixed",
+                f"spec.privateKey: the key of this CA is {row.algorithm} in the HSM and stays so; "
+                f"set algorithm and size back, or have a KeyRotation change it (asked for: {wanted.key})",
+            )
+        if row is not None and row.state == "active":
+            return row
+        return await self._hsm_keys.ensure(row or _new_ca_key(owner, self._organization_id, wanted.key))
+
+    def _state(
+        self,
+        owner: Owner,
+        body: Mapping[str, Any],
+        admitted: Admitted,
+        issuer: Issuer,
+        newest: Revision | None,
+        *,
+        now: datetime,
+    ) -> State:
+        due = None
+        if newest is not None:
+            due = renewal_time(admitted.spec, not_before=newest.not_before, not_after=newest.not_after)
+        return State(
+            now=now,
+            resource_uid=owner.resource_uid,
+            spec_hash=issuance_hash(admitted.spec),
+            issuer_key_id=issuer.key_id,
+            newest=newest,
+            renewal_due=due,
+            renew_requested_at=renew_requested_at(body["metadata"]),
+        )
+
+    async def _issue(
+        self,
+        owner: Owner,
+        body: Mapping[str, Any],
+        admitted: Admitted,
+        issuer: Issuer,
+        subject_key: HsmKeyRow | None,
+        step: Issue,
+        *,
+        now: datetime,
+    ) -> Publication:
+        spec = admitted.spec
+        order = Order(
+            owner=owner,
+            organization_id=self._organization_id,
+            spec=spec,
+            generation=body["metadata"]["generation"],
+            revision=step.revision,
+            reason=step.reason,
+            policy_uid=uuid.UUID(admitted.policy.uid),
+            policy_generation=admitted.policy.generation,
+            issuer=issuer,
+            subject_key_id=subject_key.id if subject_key else None,
+            subject_spki=subject_key.spki if subject_key else None,
+            reuse_key_id=_reusable_key(admitted, step),
+        )
+        issued = await self._issuance.issue(
+            order, now=now, renewal_due=_renewal_due(admitted), replaces=step.replaces is not None
+        )
+        chain = await self._authorities.chain(issuer.certificate_id)
+        return self._publication(owner, admitted, issuer, issued, step.revision, chain)
+
+    async def _finish(self, admitted: Admitted, step: Finish) -> Publication | None:
+        intent = await self._history.intent(step.pending.id)
+        if intent is None:
+            return None
+        unwanted = None if step.wanted else "the object changed before it was signed"
+        await self._issuance.finish(
+            intent,
+            secret_name=admitted.spec.secret_name,
+            renewal_due=_renewal_due(admitted),
+            unwanted=unwanted,
+        )
+        return await self._recorded(admitted, intent.id) if step.wanted else None
+
+    async def _recorded(self, admitted: Admitted, certificate_id: uuid.UUID) -> Publication | None:
+        recorded = await self._history.certificate(certificate_id)
+        if recorded is None:
+            return None
+        private_key = (
+            await self._requests.open_key(recorded.private_key_id) if recorded.private_key_id is not None else None
+        )
+        facts = certificate_facts(recorded.certificate)
+        return Publication(
+            id=recorded.id,
+            organization_id=recorded.organization_id,
+            # Also where it is adopted: the inventory knows a certificate by the object that it was issued to.
+            owner=recorded.owner,
+            revision=recorded.revision,
+            spec=admitted.spec,
+            certificate=recorded.certificate,
+            facts=facts,
+            chain=await self._authorities.chain(recorded.issuer_certificate_id),
+            issuer_key_id=recorded.issuer_key_id,
+            issuer_certificate_id=recorded.issuer_certificate_id,
+            issuer_name=admitted.issuer_name,
+            policy_name=recorded.policy_name,
+            policy_generation=recorded.policy_generation,
+            renewal_time=renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after),
+            private_key=private_key,
+        )
+
+    def _publication(
+        self,
+        owner: Owner,
+        admitted: Admitted,
+        issuer: Issuer,
+        issued: Issued,
+        revision: int,
+        chain: tuple[bytes, ...],
+    ) -> Publication:
+        facts = issued.facts
+        return Publication(
+            id=issued.id,
+            organization_id=self._organization_id,
+            owner=owner,
+            revision=revision,
+            spec=admitted.spec,
+            certificate=issued.certificate,
+            facts=facts,
+            chain=chain,
+            issuer_key_id=issuer.key_id,
+            issuer_certificate_id=issuer.certificate_id,
+            issuer_name=admitted.issuer_name,
+            policy_name=admitted.policy.name,
+            policy_generation=admitted.policy.generation,
+            renewal_time=renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after),
+            private_key=issued.private_key,
+        )
+
+
+def _new_ca_key(owner: Owner, organization_id: uuid.UUID, algorithm: KeySpec) -> HsmKeyRow:
+    version = 1
+    return HsmKeyRow(
+        id=uuid.uuid5(NAMESPACE, f"ca-key/{owner.cluster_id}/{owner.resource_uid}/{version}"),
+        organization_id=organization_id,
+        purpose="ca-signing",
+        algorithm=str(algorithm),
+        version=version,
+        label=f"clm-ca-{owner.namespace}-{owner.name}-v{version}",
+        state="generating",
+        owner=owner,
+    )
+
+
+def _self_issuer(subject_key: HsmKeyRow | None) -> Issuer:
+    assert subject_key is not None and subject_key.spki is not None  # noqa: S101, PT018 - admission demands HSM storage
+    return Issuer.self_signed(key_id=subject_key.id, spec=KeySpec.parse(subject_key.algorithm), spki=subject_key.spki)
+
+
+def _is_same_authority(row: HsmKeyRow, admitted: Admitted, newest: Revision | None) -> bool:
+    """Tell whether an earlier object of this name was the very CA that is asked for: its key is then taken over."""
+    if row.state == "generating":
+        return row.algorithm == str(admitted.spec.private_key.key)  # no certificate was ever made with it
+    return newest is not None and newest.spec_hash == issuance_hash(admitted.spec)
+
+
+def _reusable_key(admitted: Admitted, step: Issue) -> uuid.UUID | None:
+    """Stored key that `rotationPolicy: Never` keeps, as long as the spec asks for the same algorithm."""
+    replaced, wanted = step.replaces, admitted.spec.private_key
+    if replaced is None or wanted.rotation_policy != "Never" or replaced.key_algorithm != str(wanted.key):
+        return None
+    return replaced.private_key_id
+
+
+def _renewal_due(admitted: Admitted) -> Callable[[CertificateFacts], datetime]:
+    def due(facts: CertificateFacts) -> datetime:
+        return renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after)
+
+    return due

@@ -1,0 +1,214 @@
+"""Issues one certificate.
+
+1. The intent is written down: the exact bytes, the serial, the wrapped key (one commit).
+2. The token signs those bytes.
+3. The signature is verified, and the certificate recorded (one commit).
+
+A crash after 1 leaves a pending intent: `finish` signs the same bytes. When two workers sign the same bytes, the
+first recorded wins and both signings are in the audit log. Nothing is signed that has not been written down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clm.hsm.signing import sign
+from clm.pki import assemble
+from clm.pki.algorithms import signature_hash
+from clm.pki.chain import CertificateFacts, certificate_facts
+from clm.pki.keys import load_spki
+from clm.resources.audit import AuditRecord
+from clm.resources.records import CertificateRow
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from clm.hsm.token import Token
+    from clm.lifecycle.boundaries import Boundary
+    from clm.lifecycle.request import Order, RequestBuilder
+    from clm.pki.keys import PrivateKey, PublicKey
+    from clm.resources.keys import KeySpec
+    from clm.resources.records import Intent, StoredIntent
+    from clm.storage.secure.issuance import IssuanceStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A recorded certificate; the key is in memory only right after a fresh issuance."""
+
+    id: uuid.UUID
+    certificate: bytes
+    facts: CertificateFacts
+    private_key: PrivateKey | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ToSign:
+    id: uuid.UUID
+    organization_id: uuid.UUID
+    object_name: str
+    revision: int
+    tbs: bytes
+    issuer_key_id: uuid.UUID
+    issuer_spec: KeySpec
+    issuer_public_key: PublicKey
+    secret_name: str | None
+    renewal_due: Callable[[CertificateFacts], datetime | None]
+    replaces: bool
+    unwanted: str | None
+
+
+class Issuance:
+    """Carries out intents."""
+
+    def __init__(
+        self,
+        *,
+        token: Token,
+        requests: RequestBuilder,
+        store: IssuanceStore,
+        boundary: Boundary,
+        hsm_deadline_s: float,
+    ) -> None:
+        self._token = token
+        self._requests = requests
+        self._store = store
+        self._boundary = boundary
+        self._hsm_deadline_s = hsm_deadline_s
+
+    async def issue(
+        self,
+        order: Order,
+        *,
+        now: datetime,
+        renewal_due: Callable[[CertificateFacts], datetime | None],
+        replaces: bool,
+    ) -> Issued:
+        """Issue a new revision. `replaces`: earlier certificates of the object become superseded.
+
+        Raises RevisionTaken when another worker was first, LintFailed, SignatureInvalid, KeyMissing, or an
+        Unavailable, after which `finish` goes on where this ended.
+        """
+        prepared = await self._requests.prepare(order, now=now)
+        intent = prepared.intent
+        self._boundary("issue.before-intent")
+        await self._store.intend(intent, _intent_audit(intent))
+        self._boundary("issue.intent-written")
+        public_key = order.issuer.public_key
+        return await self._sign_and_record(
+            _ToSign(
+                id=intent.id,
+                organization_id=intent.organization_id,
+                object_name=f"{intent.owner.namespace}/{intent.owner.name}",
+                revision=intent.revision,
+                tbs=intent.tbs,
+                issuer_key_id=intent.issuer_key_id,
+                issuer_spec=order.issuer.spec,
+                issuer_public_key=public_key,
+                secret_name=order.spec.secret_name,
+                renewal_due=renewal_due,
+                replaces=replaces,
+                unwanted=None,
+            ),
+            prepared.private_key,
+        )
+
+    async def finish(
+        self,
+        intent: StoredIntent,
+        *,
+        secret_name: str | None,
+        renewal_due: Callable[[CertificateFacts], datetime | None],
+        unwanted: str | None,
+    ) -> Issued:
+        """Sign and record an intent that a crash or an outage left pending. Safe to repeat.
+
+        `unwanted` says why nobody wants the certificate any more: it is recorded as revoked and supersedes nothing.
+        """
+        return await self._sign_and_record(
+            _ToSign(
+                id=intent.id,
+                organization_id=intent.organization_id,
+                object_name=f"{intent.owner.namespace}/{intent.owner.name}",
+                revision=intent.revision,
+                tbs=intent.tbs,
+                issuer_key_id=intent.issuer_key_id,
+                issuer_spec=intent.issuer_algorithm,
+                issuer_public_key=load_spki(intent.issuer_spki),
+                secret_name=secret_name,
+                renewal_due=renewal_due,
+                replaces=unwanted is None,
+                unwanted=unwanted,
+            ),
+            None,
+        )
+
+    async def _sign_and_record(self, work: _ToSign, private_key: PrivateKey | None) -> Issued:
+        hash_name = signature_hash(work.issuer_spec)
+        signature = await sign(
+            self._token,
+            work.issuer_key_id,
+            spec=work.issuer_spec,
+            hash_name=hash_name,
+            data=work.tbs,
+            deadline_s=self._hsm_deadline_s,
+        )
+        self._boundary("issue.signed")
+        assemble.verify_signature(work.tbs, signature, public_key=work.issuer_public_key, hash_name=hash_name)
+        certificate = assemble.assemble(work.tbs, signature, spec=work.issuer_spec)
+        facts = certificate_facts(certificate)
+        row = CertificateRow(
+            id=work.id,
+            organization_id=work.organization_id,
+            certificate=certificate,
+            fingerprint_sha256=facts.fingerprint_sha256,
+            spki_sha256=facts.spki_sha256,
+            subject=facts.subject,
+            issuer=facts.issuer,
+            subject_key_identifier=facts.subject_key_identifier,
+            authority_key_identifier=facts.authority_key_identifier,
+            path_length=facts.path_length,
+            secret_name=work.secret_name,
+            renewal_due_at=work.renewal_due(facts),
+            unwanted=work.unwanted,
+        )
+        stands = await self._store.record(row, _issue_audit(work, facts), replaces=work.replaces)
+        self._boundary("issue.recorded")
+        if stands != certificate:
+            facts = certificate_facts(stands)
+        return Issued(id=work.id, certificate=stands, facts=facts, private_key=private_key)
+
+
+def _intent_audit(intent: Intent) -> AuditRecord:
+    return AuditRecord(
+        organization_id=intent.organization_id,
+        action="certificate.intend",
+        object_type="certificate",
+        object_id=str(intent.id),
+        details={
+            "object": f"{intent.owner.namespace}/{intent.owner.name}",
+            "revision": intent.revision,
+            "reason": intent.reason,
+            "policy": intent.policy_name,
+            "serial": intent.serial_number.hex(),
+        },
+    )
+
+
+def _issue_audit(work: _ToSign, facts: CertificateFacts) -> AuditRecord:
+    return AuditRecord(
+        organization_id=work.organization_id,
+        action="certificate.issue" if work.unwanted is None else "certificate.supersede",
+        object_type="certificate",
+        object_id=str(work.id),
+        reason=work.unwanted,
+        details={
+            "object": work.object_name,
+            "revision": work.revision,
+            "issuerKey": str(work.issuer_key_id),
+            "fingerprint": facts.fingerprint_sha256.hex(),
+        },
+    )

@@ -1,0 +1,228 @@
+"""Brings one Certificate to what it asks for.
+
+1. Look: the object, and whether it needs anything at all.
+2. Decide: spec, Policy, issuing CA. A refusal is written to status and audit, and nothing is issued.
+3. Compare with what is recorded, and plan the one next step.
+4. Issue, or finish what a crash left.
+5. Publish: inventory and Secret, then the status, then the outbox row goes.
+
+Every step may be the last before a crash, and all of it may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from clm.cluster import paths
+from clm.cluster.events import ObjectRef
+from clm.errors import ClmError, Conflict, InvalidInput, LintFailed, NotFound, NotOurs, Unavailable
+from clm.lifecycle.results import Done, Result, RetryAfter
+from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
+from clm.resources.audit import AuditRecord
+from clm.resources.records import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from clm.cluster.client import ApiClient
+    from clm.cluster.events import EventRecorder
+    from clm.cluster.secret_watch import SecretWatch
+    from clm.cluster.status import StatusWriter
+    from clm.lifecycle.admission import Admission
+    from clm.lifecycle.boundaries import Boundary
+    from clm.lifecycle.certify import Certifier
+    from clm.lifecycle.publish import Publisher
+    from clm.lifecycle.view import ClusterView, Entry, Key
+    from clm.settings import Settings
+    from clm.storage.core.metadata import MetadataStore
+    from clm.storage.secure.outbox import OutboxStore
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Reconciles Certificates."""
+
+    def __init__(  # noqa: PLR0913 - wired in one place
+        self,
+        *,
+        settings: Settings,
+        view: ClusterView,
+        client: ApiClient,
+        secret_watch: SecretWatch,
+        admission: Admission,
+        certifier: Certifier,
+        publisher: Publisher,
+        statuses: StatusWriter,
+        metadata: MetadataStore,
+        outbox: OutboxStore,
+        events: EventRecorder,
+        boundary: Boundary,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._view = view
+        self._client = client
+        self._secret_watch = secret_watch
+        self._admission = admission
+        self._certifier = certifier
+        self._publisher = publisher
+        self._statuses = statuses
+        self._metadata = metadata
+        self._outbox = outbox
+        self._events = events
+        self._boundary = boundary
+        self._clock = clock
+
+    async def reconcile(self, key: Key, *, thorough: bool = False) -> Result:
+        """Bring one Certificate on. `thorough` looks closely even where everything seems to stand."""
+        entry = self._view.get(key)
+        if entry is None:
+            return Done()  # deleted: with deletionPolicy Retain the Secret and the certificate stay
+        now = self._clock()
+        if not thorough and self.settled(key, entry, now=now):
+            entry.body = None
+            return self._done(entry, now)
+        try:
+            body = entry.body or await self._read(key)
+            if body is None:
+                return Done()
+            return await self._attempt(key, body, now, thorough=thorough)
+        except Unavailable as error:
+            return RetryAfter(str(error))
+
+    async def _attempt(  # noqa: PLR0911 - one an outcome
+        self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool
+    ) -> Result:
+        """Bring an object on, and put what is in the way into its status."""
+        try:
+            return await self._bring_on(key, body, now, thorough=thorough)
+        except NotOurs as conflict:
+            return await self._refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
+        except InvalidInput as error:
+            return await self._refuse(key, body, Refusal("InvalidSpec", str(error)))
+        except LintFailed as error:
+            return await self._refuse(key, body, Refusal("LintFailed", str(error)))
+        except Conflict as error:
+            await self._refresh(key)
+            return RetryAfter(str(error))
+        except NotFound as error:
+            # Deleted while it was worked on, and then forgotten; or only its Secret's namespace is going.
+            await self._refresh(key)
+            return RetryAfter(str(error))
+        except Unavailable:
+            raise
+        except ClmError as error:
+            logger.error("%s: %s: %s", key, type(error).__name__, error)  # noqa: TRY400 - it is about the object
+            return await self._refuse(key, body, Refusal(type(error).__name__, str(error), waiting=True), retry=True)
+
+    def settled(self, key: Key, entry: Entry, *, now: datetime) -> bool:
+        """Tell whether the object and its Secret are as the last write of ours left them."""
+        secret = self._secret_watch.version(key.namespace, entry.secret_name)
+        return entry.settled(secret, now=now.timestamp()) and self._view.has_its_issuer(entry)
+
+    def quiet_for_s(self, key: Key, entry: Entry) -> float | None:
+        """Seconds until the object needs a look; None when it needs one now."""
+        now = self._clock()
+        if not self.settled(key, entry, now=now):
+            return None
+        return float("inf") if entry.renewal_at is None else entry.renewal_at - now.timestamp()
+
+    def now(self) -> float:
+        """Seconds since the epoch, by the clock that renewals are counted with."""
+        return self._clock().timestamp()
+
+    async def _bring_on(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
+        owner = Owner(self._settings.cluster_id, UUID(body["metadata"]["uid"]), key.namespace, key.name)
+        admitted = await self._admission.admit(key, body)
+        if isinstance(admitted, Refusal):
+            if thorough and not admitted.waiting:
+                await self._certifier.finish_unwanted(owner, f"the object was refused: {admitted.reason}")
+            return await self._refuse(key, body, admitted)
+        outcome = await self._certifier.certify(owner, body, admitted, now=now)
+        if outcome is None:
+            return RetryAfter("an earlier attempt was brought to its end", delay_s=0)
+        if isinstance(outcome, Refusal):
+            return await self._refuse(key, body, outcome)
+        known_uid = ((body.get("status") or {}).get("secret") or {}).get("uid")
+        new = known_uid is None
+        version = await self._publisher.publish(outcome, probably_new=new, known_uid=known_uid)
+        self._secret_watch.wrote(key.namespace, admitted.spec.secret_name, version)
+        status = changes(body, ready_status(body, outcome, version, now=now))
+        entry = await self._write_status(key, body, status)
+        self._boundary("publish.status-written")
+        await self._outbox.finish(outcome.id)
+        self._boundary("publish.outbox-cleared")
+        if new:
+            self._say(
+                key, body, "Normal", "Issued", f"Certificate with serial {outcome.facts.serial_number.hex()} issued"
+            )
+        return self._done(entry, now)
+
+    async def _write_status(self, key: Key, body: dict[str, Any], status: dict[str, Any]) -> Entry:
+        if status:
+            _, entry = self._view.put(await self._statuses.write(body, status))
+        else:
+            _, entry = self._view.put(body)
+        if self.settled(key, entry, now=self._clock()):
+            entry.body = None
+        return entry
+
+    async def _refuse(self, key: Key, body: dict[str, Any], refusal: Refusal, *, retry: bool = False) -> Result:
+        now = self._clock()
+        status = changes(body, refused_status(body, refusal, now=now))
+        try:
+            if status:
+                if not refusal.waiting:
+                    await self._metadata.audit(self._refusal_audit(key, body, refusal))
+                self._view.put(await self._statuses.write(body, status))
+                self._say(key, body, "Normal" if refusal.waiting else "Warning", refusal.reason, refusal.message)
+        except Conflict as error:
+            await self._refresh(key)
+            return RetryAfter(str(error))
+        except NotFound:
+            await self._refresh(key)
+            return Done()
+        except Unavailable as error:
+            return RetryAfter(str(error))
+        return RetryAfter(refusal.message) if retry else Done()
+
+    def _refusal_audit(self, key: Key, body: dict[str, Any], refusal: Refusal) -> AuditRecord:
+        return AuditRecord(
+            organization_id=self._settings.organization_id,
+            action="certificate.refuse",
+            object_type="certificate-object",
+            object_id=body["metadata"]["uid"],
+            outcome="denied",
+            reason=refusal.reason,
+            details={
+                "object": str(key),
+                "generation": body["metadata"]["generation"],
+                "message": refusal.message[:2000],
+            },
+        )
+
+    async def _read(self, key: Key) -> dict[str, Any] | None:
+        body = await self._client.get(paths.certificate(*key))
+        if body is not None:
+            self._view.put(body)
+        return body
+
+    async def _refresh(self, key: Key) -> None:
+        """Take in the object as it is now; its event may be long in coming."""
+        try:
+            await self._read(key)
+        except Unavailable:
+            return
+
+    def _done(self, entry: Entry, now: datetime) -> Done:
+        if entry.renewal_at is None:
+            return Done()
+        return Done(next_look_s=max(entry.renewal_at - now.timestamp(), 0.0))
+
+    def _say(self, key: Key, body: dict[str, Any], type: str, reason: str, note: str) -> None:  # noqa: A002
+        about = ObjectRef(kind="Certificate", namespace=key.namespace, name=key.name, uid=body["metadata"]["uid"])
+        self._events.record(about, type, reason, note)  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""Finishes what a crash or an outage left: pending intents, and certificates that are not published everywhere.
+
+An intent is never dropped. Where its object still stands, the object is reconciled. Where it is gone, the intent is
+signed all the same and recorded as revoked: the serial was allotted, the record says what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from clm.cluster import paths
+from clm.errors import ClmError, Unavailable
+from clm.lifecycle.inventory import Listed, inventory_entry
+from clm.lifecycle.view import Key
+from clm.pki.chain import certificate_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from clm.cluster.client import ApiClient
+    from clm.lifecycle.issue import Issuance
+    from clm.lifecycle.view import ClusterView
+    from clm.resources.records import Owner, StoredCertificate
+    from clm.storage.core.metadata import MetadataStore
+    from clm.storage.secure.history import HistoryStore, Pending
+    from clm.storage.secure.outbox import OutboxStore, Unpublished
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+_NIL = uuid.UUID(int=0)
+LIVE_ISSUANCE_S = 30.0
+"""An intent younger than this is probably being signed right now."""
+
+
+class Relay:
+    """Runs beside the reconcilers. `look_closely(key)` has them reconcile an object thoroughly."""
+
+    def __init__(
+        self,
+        *,
+        view: ClusterView,
+        client: ApiClient,
+        history: HistoryStore,
+        outbox: OutboxStore,
+        issuance: Issuance,
+        metadata: MetadataStore,
+        look_closely: Callable[[Key], None],
+    ) -> None:
+        self._view = view
+        self._client = client
+        self._history = history
+        self._outbox = outbox
+        self._issuance = issuance
+        self._metadata = metadata
+        self._look_closely = look_closely
+
+    async def run(self, *, interval_s: float) -> None:
+        """Sweep at once, since a start may follow a crash, and then again and again, until cancelled."""
+        older_than_s, started = 0.0, False
+        while True:
+            try:
+                if not started:
+                    await self._outbox.release()
+                    started = True
+                await self.sweep(older_than_s=older_than_s)
+                older_than_s = LIVE_ISSUANCE_S
+            except ClmError as error:
+                logger.warning("the sweep of unfinished work is tried again: %s", error)
+                started = False  # what was claimed and not tried must not wait out its back-off
+            await asyncio.sleep(interval_s)
+
+    async def sweep(self, *, older_than_s: float) -> None:
+        """Look once at everything that is unfinished and older than that. Raises an Unavailable, and ends there."""
+        after = _NIL
+        while page := await self._history.pending(older_than_s=older_than_s, after=after, limit=BATCH):
+            for pending in page:
+                await self._attempt(pending.owner, self._pending(pending))
+            after = page[-1].id
+        seen: set[uuid.UUID] = set()
+        while claimed := [item for item in await self._outbox.claim(limit=BATCH) if item.id not in seen]:
+            for item in claimed:
+                await self._attempt(item.owner, self._unpublished(item))
+            seen.update(item.id for item in claimed)
+
+    async def _attempt(self, owner: Owner, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Unavailable:
+            raise  # it is away for all that follow, too
+        except ClmError as error:
+            logger.warning("%s/%s: unfinished work is tried again later: %s", owner.namespace, owner.name, error)
+        except Exception:
+            # One row that nobody foresaw must not keep the others from being finished, nor end the process each time.
+            logger.exception("%s/%s: a defect in CLM; tried again later", owner.namespace, owner.name)
+
+    async def _pending(self, pending: Pending) -> None:
+        if await self._stands(pending.owner, certificate_id=None):
+            self._look_closely(Key(pending.owner.namespace, pending.owner.name))
+            return
+        intent = await self._history.intent(pending.id)
+        if intent is not None:
+            why = "the object was deleted before it was signed"
+            await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=why)
+
+    async def _unpublished(self, item: Unpublished) -> None:
+        recorded = await self._history.certificate(item.id)
+        if recorded is None:
+            await self._outbox.finish(item.id)
+            return
+        await self._metadata.put(*inventory_entry(_listed(recorded), certificate_facts(recorded.certificate)))
+        if recorded.state == "active" and await self._stands(item.owner, certificate_id=item.id):
+            # The row goes when its Secret and status are written.
+            self._look_closely(Key(item.owner.namespace, item.owner.name))
+        else:
+            await self._outbox.finish(item.id)
+
+    async def _stands(self, owner: Owner, *, certificate_id: uuid.UUID | None) -> bool:
+        """Tell whether the object stands that something was made for, or one that has adopted the certificate."""
+        key = Key(owner.namespace, owner.name)
+        # The view may be behind or ahead; only the API server can say what stands.
+        found = await self._client.get(paths.certificate(*key))
+        if found is None:
+            return False
+        entry = self._view.put(found)[1]
+        adopted = certificate_id is not None and entry.certificate_id == certificate_id
+        return entry.uid == str(owner.resource_uid) or adopted
+
+
+def _listed(recorded: StoredCertificate) -> Listed:
+    return Listed(
+        id=recorded.id,
+        organization_id=recorded.organization_id,
+        owner=recorded.owner,
+        revision=recorded.revision,
+        policy_name=recorded.policy_name,
+        policy_generation=recorded.policy_generation,
+        issuer_name=recorded.issuer_name,
+        issuer_certificate_id=recorded.issuer_certificate_id,
+        issuer_key_id=recorded.issuer_key_id,
+        renewal_time=recorded.renewal_due_at,
+        secret_name=recorded.secret_name,
+        status=recorded.state,
+        requested_by=recorded.requested_by,
+    )

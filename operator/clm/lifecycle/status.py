@@ -1,0 +1,89 @@
+"""What a Certificate's status says: pure, from an outcome to a merge patch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clm.resources.conditions import remove_condition, set_condition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from clm.cluster.secrets import SecretVersion
+    from clm.lifecycle.publish import Publication
+
+MESSAGE_LIMIT = 4096
+
+
+class Refusal(NamedTuple):
+    """Why a Certificate is not Ready. `waiting`: it will go on by itself; else somebody has to change something."""
+
+    reason: str
+    message: str
+    waiting: bool = False
+
+
+def ready_status(
+    body: Mapping[str, Any], publication: Publication, secret: SecretVersion, *, now: datetime
+) -> dict[str, Any]:
+    """Status of a Certificate whose certificate stands everywhere."""
+    facts = publication.facts
+    generation = body["metadata"]["generation"]
+    conditions = set_condition(
+        _conditions(body),
+        type="Ready",
+        status="True",
+        reason="Ready",
+        message="Certificate is up to date and has not expired",
+        observed_generation=generation,
+        now=now,
+    )
+    for kind in ("Issuing", "Reconciling", "Stalled"):
+        conditions = remove_condition(conditions, kind)
+    return {
+        "observedGeneration": generation,
+        "conditions": conditions,
+        "serialNumber": facts.serial_number.hex(":"),
+        "fingerprint": facts.fingerprint_sha256.hex(":"),
+        "notBefore": _time(facts.not_before),
+        "notAfter": _time(facts.not_after),
+        "renewalTime": _time(publication.renewal_time),
+        "revision": publication.revision,
+        "certificateId": str(publication.id),
+        "issuer": {
+            "name": publication.issuer_name,
+            "certificateId": str(publication.issuer_certificate_id or publication.id),
+        },
+        "secret": {"uid": secret.uid, "resourceVersion": secret.resource_version},
+        "failedIssuanceAttempts": None,
+        "lastFailureTime": None,
+        "nextAttemptTime": None,
+    }
+
+
+def refused_status(body: Mapping[str, Any], refusal: Refusal, *, now: datetime) -> dict[str, Any]:
+    """Status of a Certificate that is not what its spec asks for, and why."""
+    generation = body["metadata"]["generation"]
+    message = refusal.message
+    if len(message) > MESSAGE_LIMIT:
+        message = message[: MESSAGE_LIMIT - 1] + "…"
+    said = {"reason": refusal.reason, "message": message, "observed_generation": generation, "now": now}
+    conditions = set_condition(_conditions(body), type="Ready", status="False", **said)
+    present, absent = ("Reconciling", "Stalled") if refusal.waiting else ("Stalled", "Reconciling")
+    conditions = set_condition(remove_condition(conditions, absent), type=present, status="True", **said)
+    return {"observedGeneration": generation, "conditions": conditions}
+
+
+def changes(body: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """Part of a status that differs from what the object says; empty when there is nothing to write."""
+    current = body.get("status") or {}
+    return {key: value for key, value in status.items() if current.get(key) != value}
+
+
+def _conditions(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list((body.get("status") or {}).get("conditions") or ())
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

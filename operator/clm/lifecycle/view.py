@@ -1,0 +1,229 @@
+"""What the operator remembers of the cluster: slim, and enough to tell that an object needs nothing.
+
+An object that is settled keeps a few strings here and no body. One that needs work keeps the body that the
+event brought, until it is settled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from clm.errors import InvalidInput
+from clm.lifecycle.renewal import is_answered, renew_requested_at
+from clm.resources.certificate import CertificateStatus, parse_status
+from clm.resources.policy import CaIssuer, PolicySpec, parse_policy
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterator, Mapping
+
+    from clm.cluster.secrets import SecretVersion
+
+_Value = TypeVar("_Value")
+
+
+class Key(NamedTuple):
+    """Namespace and name of a Certificate."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Write it as people do."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One Certificate object. `body` is there while it needs work."""
+
+    uid: str
+    generation: int
+    resource_version: str
+    policy: str
+    secret_name: str
+    is_ca: bool
+    observed_generation: int | None
+    ready: bool | None
+    ready_reason: str | None
+    certificate_id: uuid.UUID | None
+    secret_uid: str | None
+    secret_resource_version: str | None
+    renewal_at: float | None
+    issuer_name: str | None
+    body: dict[str, Any] | None = field(default=None, repr=False)
+
+    def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
+        """Tell whether all that the object asks for stands: then nothing is read and nothing written."""
+        return (
+            self.ready is True
+            and self.observed_generation == self.generation
+            and secret is not None
+            and secret.uid == self.secret_uid
+            and secret.resource_version == self.secret_resource_version
+            and (self.renewal_at is None or now < self.renewal_at)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """One Policy object; `spec` is None where it cannot be read, `problem` then says why."""
+
+    name: str
+    uid: str
+    generation: int
+    spec: PolicySpec | None
+    problem: str | None
+
+
+class ClusterView:
+    """Certificates, Policies and the labels of Namespaces, as last seen."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._by_policy: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_secret: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._policies: dict[str, PolicyView] = {}
+        self._namespaces: dict[str, Mapping[str, str]] = {}
+
+    def __len__(self) -> int:
+        """How many Certificates are known."""
+        return len(self._entries)
+
+    def get(self, key: Key) -> Entry | None:
+        """Return what is known of a Certificate."""
+        return self._entries.get(key)
+
+    def items(self) -> Iterator[tuple[Key, Entry]]:
+        """Iterate over a copy: it may be awaited in between."""
+        return iter(list(self._entries.items()))
+
+    def put(self, body: dict[str, Any]) -> tuple[Key, Entry]:
+        """Take in the newest state of a Certificate object. An older one than known changes nothing."""
+        metadata = body["metadata"]
+        key = Key(sys.intern(metadata["namespace"]), metadata["name"])
+        known = self._entries.get(key)
+        if known is not None and known.uid == metadata["uid"] and _older(metadata, known):
+            return key, known
+        entry = _entry(body)
+        if known is not None and (known.policy, known.secret_name) != (entry.policy, entry.secret_name):
+            self._unlink(key, known)
+        self._entries[key] = entry
+        self._by_policy[entry.policy].add(key)
+        self._by_secret[Key(key.namespace, entry.secret_name)].add(key)
+        return key, entry
+
+    def remove(self, key: Key, uid: str) -> bool:
+        """Forget a deleted Certificate; False when another object of that name has taken its place."""
+        known = self._entries.get(key)
+        if known is None or known.uid != uid:
+            return False
+        self._unlink(key, known)
+        del self._entries[key]
+        return True
+
+    def using_policy(self, name: str) -> tuple[Key, ...]:
+        """List the Certificates that refer to a Policy."""
+        return tuple(self._by_policy.get(name, ()))
+
+    def using_secret(self, namespace: str, name: str) -> tuple[Key, ...]:
+        """List the Certificates whose Secret has this name."""
+        return tuple(self._by_secret.get(Key(namespace, name), ()))
+
+    def policy(self, name: str) -> PolicyView | None:
+        """Return what is known of a Policy."""
+        return self._policies.get(name)
+
+    def put_policy(self, body: Mapping[str, Any]) -> PolicyView:
+        """Take in a Policy object."""
+        metadata = body["metadata"]
+        spec, problem = None, None
+        try:
+            spec = parse_policy(body.get("spec") or {})
+        except InvalidInput as error:
+            problem = str(error)
+        view = PolicyView(
+            name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec, problem=problem
+        )
+        self._policies[view.name] = view
+        return view
+
+    def remove_policy(self, name: str) -> None:
+        """Forget a deleted Policy."""
+        self._policies.pop(name, None)
+
+    def has_its_issuer(self, entry: Entry) -> bool:
+        """Tell whether the Policy still names the CA that issued; also where it changed while nobody looked."""
+        policy = self._policies.get(entry.policy)
+        if policy is None or policy.spec is None or not isinstance(policy.spec.issuer, CaIssuer):
+            return True
+        issuer = policy.spec.issuer
+        return entry.issuer_name == f"{issuer.namespace}/{issuer.name}"
+
+    def policies_issued_by(self, key: Key) -> tuple[str, ...]:
+        """List the Policies whose issuing CA is this Certificate."""
+        issuer = CaIssuer(namespace=key.namespace, name=key.name)
+        return tuple(
+            view.name for view in self._policies.values() if view.spec is not None and view.spec.issuer == issuer
+        )
+
+    def put_namespace(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Take in a Namespace's labels. Returns whether they have changed."""
+        changed = self._namespaces.get(name) != labels
+        self._namespaces[name] = dict(labels)
+        return changed
+
+    def namespace_labels(self, name: str) -> Mapping[str, str] | None:
+        """Labels of a Namespace; None while it is unknown."""
+        return self._namespaces.get(name)
+
+    def _unlink(self, key: Key, entry: Entry) -> None:
+        _discard(self._by_policy, entry.policy, key)
+        _discard(self._by_secret, Key(key.namespace, entry.secret_name), key)
+
+
+def _discard(index: dict[_Value, set[Key]], value: _Value, key: Key) -> None:
+    keys = index.get(value)
+    if keys is not None:
+        keys.discard(key)
+        if not keys:
+            del index[value]
+
+
+def _older(metadata: Mapping[str, Any], known: Entry) -> bool:
+    return int(metadata["resourceVersion"]) < int(known.resource_version)
+
+
+def _entry(body: dict[str, Any]) -> Entry:
+    metadata = body["metadata"]
+    spec = body.get("spec") or {}
+    status: CertificateStatus = parse_status(body.get("status") or {})
+    return Entry(
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        resource_version=metadata["resourceVersion"],
+        policy=sys.intern(str((spec.get("policyRef") or {}).get("name", ""))),
+        secret_name=str(spec.get("secretName", "")),
+        is_ca=spec.get("isCA") is True,
+        observed_generation=status.observed_generation,
+        ready=status.ready,
+        ready_reason=sys.intern(status.ready_reason) if status.ready_reason else None,
+        certificate_id=status.certificate_id,
+        secret_uid=status.secret_uid,
+        secret_resource_version=status.secret_resource_version,
+        renewal_at=_renewal_at(metadata, status),
+        issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
+        body=body,
+    )
+
+
+def _renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float | None:
+    """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked."""
+    moments = [status.renewal_time] if status.renewal_time else []
+    asked = renew_requested_at(metadata)
+    if asked is not None and status.not_before is not None and not is_answered(asked, not_before=status.not_before):
+        moments.append(asked)
+    return min(moments).timestamp() if moments else None
