@@ -1,0 +1,89 @@
+"""`clm dev demo`: the examples in a running environment, and what came of them."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from clm.dev.demonstration import Shown, apply_examples, await_ready, collect
+from clm.dev.environment import Environment
+from clm.dev.kubectl import Kubectl, find_kubectl
+from clm.dev.state import default_state_folder
+from clm.errors import ClmError
+
+_WIDTH_WITHOUT_TERMINAL = 150
+
+
+@click.command()
+@click.option("--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Seconds to wait.")
+def demo(*, timeout_s: float) -> None:
+    """Apply the examples, wait until every Certificate is Ready, and show them.
+
+    Exits with 1 and tells why when one does not become Ready or a chain does not verify.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    environment = Environment(default_state_folder(os.environ), lambda _part, _elapsed_s: None)
+    try:
+        current = environment.status()
+        if not current["ready"]:
+            raise click.ClickException(f"CLM does not run ({current['controller']}): clm dev up --detach")
+        kubectl = find_kubectl(os.environ, current["kubeconfig"])
+        apply_examples(kubectl)
+        _await(console, kubectl, timeout_s)
+        shown = collect(kubectl)
+    except ClmError as error:
+        raise click.ClickException(f"{error}\nLogs: {environment.state.logs}") from error
+    _print(console, shown)
+    _print_next(console, current["kubeconfig"], current["environment_file"])
+    if any(certificate.chain not in {None, "verified"} for certificate in shown):
+        raise click.ClickException(f"a chain does not verify. Logs: {environment.state.logs}")
+
+
+def _await(console: Console, kubectl: Kubectl, timeout_s: float) -> None:
+    with console.status("applying the examples") as line:
+        await_ready(
+            kubectl,
+            timeout_s=timeout_s,
+            progress=lambda ready, total: line.update(f"{ready} of {total} Certificates are Ready"),
+        )
+
+
+def _print(console: Console, shown: list[Shown]) -> None:
+    table = Table(title="Certificates", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in ("Namespace", "Name", "Ready", "Issuer", "Serial", "Not after", "Secret", "Chain"):
+        # The serial is what gives way on a narrow terminal.
+        table.add_column(heading, no_wrap=True, min_width=None if heading == "Serial" else len(heading))
+    for certificate in shown:
+        chain = certificate.chain or "not verified: no openssl"
+        colour = "green" if chain == "verified" else "red"
+        table.add_row(
+            certificate.namespace,
+            certificate.name,
+            "[green]yes[/green]" if certificate.ready else "[red]no[/red]",
+            certificate.issuer,
+            certificate.serial.replace(":", ""),
+            certificate.not_after.replace("T", " ")[:16],
+            certificate.secret,
+            f"[{colour}]{chain}[/{colour}]",
+        )
+    console.print(table)
+
+
+def _print_next(console: Console, kubeconfig: str, environment_file: str) -> None:
+    console.print("\n[bold]Try next[/bold]")
+    for command in (
+        f"export KUBECONFIG={kubeconfig}",
+        "kubectl get certificates -A -o wide",
+        "kubectl -n shop describe certificate web",
+        "kubectl -n shop get secret web-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | openssl x509 -noout -text",
+        "kubectl -n shop delete secret web-tls   # it comes back, the same certificate",
+        f"(set -a; . {environment_file}; .venv/bin/clm check)   # compares databases, cluster and token",
+        "make stop   # everything is kept; make clean removes it",
+    ):
+        console.print(f"  {command}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,233 @@
+"""Feeds Certificates from kopf's watch to the reconcilers.
+
+The event handler does no I/O: it notes the object and queues its key. A fixed number of workers reconcile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from clm.cluster import paths
+from clm.controllers.pace import RepairPace
+from clm.errors import ClmError
+from clm.lifecycle.results import Done, RetryAfter
+from clm.lifecycle.view import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clm.cluster.client import ApiClient
+    from clm.controllers.metrics import Metrics
+    from clm.controllers.queue import WorkQueue
+    from clm.lifecycle.reconcile import Reconciler
+    from clm.lifecycle.view import ClusterView, Entry
+
+logger = logging.getLogger(__name__)
+
+_LATEST_LOOK_S = 12 * 3600.0
+"""A renewal further away is left to a later look: the queue's heap need not hold every certificate for months."""
+
+
+class CertificateController:
+    """Queues Certificates and has them reconciled."""
+
+    def __init__(
+        self,
+        *,
+        view: ClusterView,
+        queue: WorkQueue[Key],
+        reconciler: Reconciler,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self._view = view
+        self._queue = queue
+        self._reconciler = reconciler
+        self._metrics = metrics
+        self._clock = clock
+        self._thorough: set[Key] = set()
+        self._pace: RepairPace[Key] = RepairPace(clock=clock)
+        self._draining = False
+
+    def observed(self, type: str | None, body: dict[str, Any]) -> None:  # noqa: A002
+        """Take in an event of a Certificate object. Must not block."""
+        if type == "DELETED":
+            self._deleted(body)
+            return
+        known = self._view.get(_key(body))
+        was = _as_issuer(known)
+        key, entry = self._view.put(body)
+        if known is not None and known.generation != entry.generation:
+            self._queue.forget(key)
+            self._pace.forget(key)
+        self._consider(key, entry)
+        self._tell_leaves(key, was)
+
+    def secret_changed(self, namespace: str, name: str) -> None:
+        """Take in that a Secret of ours appeared, changed or went. Must not block."""
+        for key in self._view.using_secret(namespace, name):
+            entry = self._view.get(key)
+            if entry is None or self._queue.is_working(key):
+                continue  # looked at again when the work on it is done
+            self._consider(key, entry)
+
+    def policy_changed(self, name: str) -> None:
+        """Look again at what a Policy kept from being Ready."""
+        for key in self._view.using_policy(name):
+            entry = self._view.get(key)
+            if entry is not None and entry.ready is not True:
+                self._queue.forget(key)
+                self._queue.add(key)
+
+    def issuer_changed(self, name: str) -> None:
+        """Look closely at everything under a Policy that names another issuing CA now: it is issued anew."""
+        for key in self._view.using_policy(name):
+            self.look_closely(key)
+
+    def namespace_changed(self, name: str, labels: dict[str, str]) -> None:
+        """Look again at what a namespace's labels may have kept from being Ready."""
+        known = self._view.namespace_labels(name)
+        if self._view.put_namespace(name, labels) and known is not None:
+            for key, entry in self._view.items():
+                if key.namespace == name and entry.ready is not True:
+                    self._queue.add(key)
+
+    def unsettled(self) -> int:
+        """Count the Certificates that are not as their spec asks, for whatever reason."""
+        return sum(1 for key, entry in self._view.items() if self._reconciler.quiet_for_s(key, entry) is None)
+
+    def look_closely(self, key: Key) -> None:
+        """Have an object reconciled even though it may seem settled."""
+        self._thorough.add(key)
+        self._queue.add(key)
+
+    async def run(self, *, workers: int) -> None:
+        """Reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Take nothing more from the queue, and wait for what is being worked on."""
+        self._draining = True
+        deadline = self._clock() + timeout_s
+        while self._queue.working and self._clock() < deadline:  # noqa: ASYNC110 - asked once, at the very end
+            await asyncio.sleep(0.05)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            if self._draining:
+                self._queue.done(key)
+                return
+            thorough = key in self._thorough
+            self._thorough.discard(key)
+            was = _as_issuer(self._view.get(key))
+            started = self._clock()
+            try:
+                result = await self._reconciler.reconcile(key, thorough=thorough)
+            except Exception:
+                logger.exception("%s: a defect in CLM; the object is tried again", key)
+                result = RetryAfter("unexpected error")
+            finally:
+                self._queue.done(key)
+            self._metrics.reconciled(result, seconds=self._clock() - started)
+            self._tell_leaves(key, was)
+            match result:
+                case Done(next_look_s=next_look_s):
+                    self._settle(key, next_look_s)
+                case RetryAfter(reason=reason, delay_s=delay_s):
+                    if thorough:
+                        self._thorough.add(key)
+                    if delay_s is not None:
+                        self._queue.add_after(key, delay_s)
+                    else:
+                        delay_s = self._queue.retry(key)
+                    logger.info("%s: tried again in %.1f s: %s", key, delay_s, reason)
+
+    def _settle(self, key: Key, next_look_s: float | None) -> None:
+        entry = self._view.get(key)
+        if entry is not None and entry.ready and self._reconciler.quiet_for_s(key, entry) is None:
+            self._repair(key)  # its Secret changed while it was worked on
+            return
+        self._queue.forget(key)
+        if next_look_s is not None and next_look_s <= _LATEST_LOOK_S:
+            self._queue.add_after(key, next_look_s)
+
+    async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
+        """Forget what was deleted while the watch was away, by a list of what stands; until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            known = [(key, entry.uid) for key, entry in self._view.items()]
+            try:
+                items, _ = await client.list_metadata(paths.CERTIFICATES)
+            except ClmError as error:
+                logger.warning("the sweep for deleted Certificates is tried again later: %s", error)
+                continue
+            standing = {item["metadata"]["uid"] for item in items}
+            for key, uid in known:
+                # Only what was known before the list was made, and is not in it.
+                if uid not in standing and self._view.remove(key, uid):
+                    self._queue.forget(key)
+                    self._pace.forget(key)
+
+    async def run_renewals(self, *, interval_s: float = _LATEST_LOOK_S / 2) -> None:
+        """Queue, ahead of time, what falls due before the next round; until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            now = self._reconciler.now()
+            for key, entry in self._view.items():
+                if entry.renewal_at is not None and entry.renewal_at - now <= _LATEST_LOOK_S:
+                    self._queue.add_after(key, max(entry.renewal_at - now, 0.0))
+
+    def _consider(self, key: Key, entry: Entry) -> None:
+        wait_s = self._reconciler.quiet_for_s(key, entry)
+        if wait_s is None and self._stood(entry):
+            self._repair(key)
+        elif wait_s is None:
+            self._queue.add(key)
+        else:
+            entry.body = None
+            if wait_s <= _LATEST_LOOK_S:
+                self._queue.add_after(key, wait_s)
+
+    def _stood(self, entry: Entry) -> bool:
+        """Tell whether it all stood before: what is wrong now is somebody else's change of the Secret."""
+        due = entry.renewal_at is not None and entry.renewal_at <= self._reconciler.now()
+        return entry.ready is True and entry.observed_generation == entry.generation and not due
+
+    def _repair(self, key: Key) -> None:
+        delay_s = self._pace.delay_s(key)
+        if delay_s == 0:
+            self._queue.add(key)
+        else:
+            logger.info("%s: its Secret was changed again and is repaired in %.0f s", key, delay_s)
+            self._queue.add_after(key, delay_s)
+
+    def _deleted(self, body: dict[str, Any]) -> None:
+        key = _key(body)
+        if self._view.remove(key, body["metadata"]["uid"]):
+            self._queue.forget(key)
+            self._pace.forget(key)
+            # Another object may have waited for the Secret's name.
+            self.secret_changed(key.namespace, str((body.get("spec") or {}).get("secretName", "")))
+
+    def _tell_leaves(self, key: Key, was: object) -> None:
+        """Wake what waits for this CA when it has become able to issue, or another certificate of it stands."""
+        entry = self._view.get(key)
+        if entry is None or not entry.is_ca or _as_issuer(entry) == was:
+            return
+        for name in self._view.policies_issued_by(key):
+            self.policy_changed(name)
+
+
+def _as_issuer(entry: Entry | None) -> object:
+    return (entry.ready, entry.certificate_id) if entry is not None else None
+
+
+def _key(body: dict[str, Any]) -> Key:
+    metadata = body["metadata"]
+    return Key(metadata["namespace"], metadata["name"])

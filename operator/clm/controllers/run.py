@@ -1,0 +1,206 @@
+"""Starts the controller, keeps it running, and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from clm.controllers.health import Health, serve_health
+from clm.controllers.kopf_operator import kopf_registry, run_kopf
+from clm.errors import ControllerEnded, PinRejected, Unavailable
+from clm.hsm.probe import probe
+from clm.storage.partitions import ensure_audit_partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from clm.factory import Controller
+    from clm.hsm.token import Token
+    from clm.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+_DRAIN_S = 10.0
+_KOPF_EXIT_S = 1.0
+_CLOSE_S = 5.0
+_START_RETRY_S = 1.0
+_PIN_RETRY_S = 5.0
+_PARTITIONS_EVERY_S = 6 * 3600.0
+
+
+async def run_controller(controller: Controller, session: aiohttp.ClientSession, server: str) -> None:
+    """Run until SIGTERM or SIGINT; what is being worked on is finished first.
+
+    A dependency that is away at the start is waited for. A wrong PIN is not tried again before its file changes.
+    Raises ControllerEnded when a part of it ended by itself: the process must then end, and be started again.
+    """
+    dependencies = controller.dependencies
+    health = Health(dependencies.token.oldest_call_s)
+    runner = None
+    try:
+        if controller.settings.health_port:
+            runner = await serve_health(health, controller.metrics.registry, port=controller.settings.health_port)
+        await _start(controller, health)
+        await _run(controller, health, session, server)
+    finally:
+        if runner is not None:
+            await runner.cleanup()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(dependencies.close(), _CLOSE_S)
+
+
+async def _start(controller: Controller, health: Health) -> None:
+    dependencies = controller.dependencies
+    await dependencies.secure.start()
+    await dependencies.core.start()
+    await asyncio.gather(
+        _insist(health, "clm_secure_db", lambda: _partitions(dependencies.secure, "secure")),
+        _insist(health, "clm_core_db", lambda: _partitions(dependencies.core, "core")),
+        _open_token(health, dependencies.token),
+    )
+    await _insist(health, "the key-encryption key", controller.keyring.open)
+
+
+async def _open_token(health: Health, token: Token) -> None:
+    await _insist(health, "the HSM token", token.start)
+    await _insist(health, "the token's mechanisms", lambda: _probe(token))
+
+
+async def _run(controller: Controller, health: Health, session: aiohttp.ClientSession, server: str) -> None:
+    registry = kopf_registry(
+        session=session,
+        server=server,
+        certificates=controller.certificates.observed,
+        policies=controller.policies.observed,
+        key_rotations=controller.key_rotations.observed,
+        namespaces=lambda type, body: _namespace(controller, type, body),  # noqa: A006
+    )
+    ready, stop = asyncio.Event(), asyncio.Event()
+    background = [
+        asyncio.create_task(work, name=name)
+        for name, work in (
+            ("secrets", controller.secret_watch.run()),
+            ("policies", controller.policies.run()),
+            ("rotations", controller.key_rotations.run()),
+            ("events", controller.events.run()),
+            ("partitions", _keep_partitions(controller)),
+            ("renewals", controller.certificates.run_renewals()),
+            ("deletions", _sweep_deletions(controller)),
+        )
+    ]
+    health.waiting_for = "the watch of Secrets"
+    await _first(controller.secret_watch.synced, background)
+    health.waiting_for = "the watch of Certificates"
+    background.append(asyncio.create_task(controller.certificates.run(workers=controller.settings.reconcile_workers)))
+    background.append(asyncio.create_task(_relay(controller, ready)))
+    background.append(asyncio.create_task(_say_ready(health, ready)))
+    kopf_task = asyncio.create_task(run_kopf(registry, ready=ready, stop=stop), name="kopf")
+    stopping = asyncio.create_task(_stop_signal(ready), name="signal")
+    # Whichever ends first ends the process: a controller that lost a part of itself must not go on half.
+    done, _ = await asyncio.wait([kopf_task, stopping, *background], return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {stopping}:
+        error = None if task.cancelled() else task.exception()
+        logger.error("the controller ends, because its part %s ended", task.get_name(), exc_info=error)
+    await controller.certificates.drain(timeout_s=_DRAIN_S)
+    # kopf takes every task of the loop for its own when it ends; by now none has anything to lose.
+    stop.set()
+    for task in (*background, stopping):
+        task.cancel()
+    await asyncio.wait([kopf_task, *background], timeout=_KOPF_EXIT_S)
+    if done - {stopping}:
+        raise ControllerEnded("a part of the controller ended by itself")
+
+
+async def _first(event: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
+    """Wait for an event. Raises ControllerEnded when a part that may have to set it ends first."""
+    wait = asyncio.create_task(event.wait())
+    done, _ = await asyncio.wait([wait, *parts], return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {wait}:
+        error = None if task.cancelled() else task.exception()
+        logger.error("the start ends, because its part %s ended", task.get_name(), exc_info=error)
+        raise ControllerEnded("a part of the controller ended during the start")
+
+
+async def _sweep_deletions(controller: Controller) -> None:
+    client, settings = controller.dependencies.watch_client, controller.settings
+    await controller.certificates.run_sweep(client, interval_s=settings.deletion_sweep_interval_s)
+
+
+async def _stop_signal(ready: asyncio.Event) -> None:
+    """Wait for SIGTERM or SIGINT. kopf installs handlers of its own at its start; these replace them."""
+    loop, received = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received.set)
+    await _either(ready, received)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received.set)
+    await received.wait()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+async def _relay(controller: Controller, ready: asyncio.Event) -> None:
+    # kopf is ready before it has listed anything: what is not in the view yet, the relay asks the API server for.
+    await ready.wait()
+    await controller.relay.run(interval_s=controller.settings.sweep_interval_s)
+
+
+async def _say_ready(health: Health, ready: asyncio.Event) -> None:
+    await ready.wait()
+    health.waiting_for = None
+    logger.info("the controller is ready")
+    await asyncio.Event().wait()
+
+
+async def _insist(health: Health, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+    health.waiting_for = what
+    while True:
+        try:
+            await attempt()
+        except PinRejected as error:
+            logger.error("%s: %s", what, error)  # noqa: TRY400 - the trace says nothing more
+            await asyncio.sleep(_PIN_RETRY_S)
+        except Unavailable as error:
+            logger.warning("waiting for %s: %s", what, error)
+            await asyncio.sleep(_START_RETRY_S)
+        else:
+            return
+
+
+async def _probe(token: Token) -> None:
+    """Try what the operator will need of the token, before it is needed. Raises Unsupported."""
+    capabilities = await probe(token)
+    capabilities.require()
+    logger.info("the token %s (%s) does what is needed", token.label, token.module_description)
+
+
+async def _partitions(database: Database, name: str) -> None:
+    async with database.connection() as connection:
+        await ensure_audit_partitions(connection, name, now=datetime.now(UTC))  # type: ignore[arg-type]
+
+
+async def _keep_partitions(controller: Controller) -> None:
+    while True:
+        await asyncio.sleep(_PARTITIONS_EVERY_S)
+        for database, name in ((controller.dependencies.secure, "secure"), (controller.dependencies.core, "core")):
+            try:
+                await _partitions(database, name)
+            except Unavailable as error:
+                logger.warning("audit partitions are made later: %s", error)
+
+
+def _namespace(controller: Controller, type: str | None, body: dict[str, object]) -> None:  # noqa: A002
+    metadata: dict[str, object] = body["metadata"]  # type: ignore[assignment]
+    if type != "DELETED":
+        controller.certificates.namespace_changed(str(metadata["name"]), dict(metadata.get("labels") or {}))  # type: ignore[call-overload]

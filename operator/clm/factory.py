@@ -1,0 +1,232 @@
+"""Wires the controller's parts, in the one place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from clm import __version__
+from clm.cluster.client import ApiClient
+from clm.cluster.events import EventRecorder
+from clm.cluster.secret_watch import SecretWatch
+from clm.cluster.secrets import SecretStore
+from clm.cluster.session import Credentials, open_session
+from clm.cluster.status import StatusWriter
+from clm.controllers.certificates import CertificateController
+from clm.controllers.key_rotations import KeyRotationController
+from clm.controllers.metrics import Metrics
+from clm.controllers.policies import PolicyController
+from clm.controllers.queue import WorkQueue
+from clm.hsm.token import Token
+from clm.lifecycle.admission import Admission
+from clm.lifecycle.authorities import Authorities
+from clm.lifecycle.boundaries import Boundary, no_boundary
+from clm.lifecycle.certify import Certifier
+from clm.lifecycle.check import Checker
+from clm.lifecycle.hsm_keys import HsmKeys
+from clm.lifecycle.issue import Issuance
+from clm.lifecycle.keyring import Keyring
+from clm.lifecycle.publish import Publisher
+from clm.lifecycle.reconcile import Reconciler
+from clm.lifecycle.relay import Relay
+from clm.lifecycle.request import RequestBuilder
+from clm.lifecycle.view import ClusterView, Key
+from clm.pki.tbs import ThrowawayKeys
+from clm.storage.core.metadata import MetadataStore
+from clm.storage.core.survey import CoreSurvey
+from clm.storage.database import Database
+from clm.storage.secure.authorities import AuthorityStore
+from clm.storage.secure.history import HistoryStore
+from clm.storage.secure.issuance import IssuanceStore
+from clm.storage.secure.keys import KeyStore
+from clm.storage.secure.outbox import OutboxStore
+from clm.storage.secure.private_keys import PrivateKeyStore
+from clm.storage.secure.survey import SecureSurvey
+
+if TYPE_CHECKING:
+    from clm.settings import Settings
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Dependencies:
+    """What lies outside the process: the token, the two databases, the API server."""
+
+    token: Token
+    secure: Database
+    core: Database
+    client: ApiClient
+    watch_client: ApiClient
+    keygen: ThreadPoolExecutor
+
+    async def close(self) -> None:
+        """Let go of everything; the first error wins."""
+        self.keygen.shutdown(wait=False, cancel_futures=True)
+        await asyncio.gather(
+            self.client.close(), self.watch_client.close(), self.secure.close(), self.core.close(), self.token.close()
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Controller:
+    """The controller's parts that are started, stopped or asked how they are."""
+
+    settings: Settings
+    dependencies: Dependencies
+    view: ClusterView
+    queue: WorkQueue[Key]
+    keyring: Keyring
+    certificates: CertificateController
+    policies: PolicyController
+    key_rotations: KeyRotationController
+    secret_watch: SecretWatch
+    relay: Relay
+    events: EventRecorder
+    metrics: Metrics
+
+
+def open_dependencies(settings: Settings, credentials: Credentials) -> Dependencies:
+    """Make the clients of everything outside; none of them connects yet."""
+    return Dependencies(
+        token=Token(
+            module_path=settings.pkcs11_module,
+            token_label=settings.token_label,
+            token_serial=settings.token_serial,
+            pin_file=settings.token_pin_file,
+            workers=settings.hsm_workers,
+        ),
+        secure=Database(settings.secure_dsn, name="clm_secure_db", connections=settings.database_connections),
+        core=Database(settings.core_dsn, name="clm_core_db", connections=settings.database_connections),
+        client=ApiClient(open_session(credentials, connections=settings.api_connections), credentials.server),
+        watch_client=ApiClient(open_session(credentials, connections=2), credentials.server),
+        keygen=ThreadPoolExecutor(settings.keygen_workers, thread_name_prefix="keygen"),
+    )
+
+
+def build_controller(settings: Settings, dependencies: Dependencies, *, boundary: Boundary = no_boundary) -> Controller:
+    """Wire the controller. `boundary` is for the crash tests."""
+    origin = socket.gethostname()
+    audit = {"origin": origin, "version": __version__}
+    secure, core, client, token = dependencies.secure, dependencies.core, dependencies.client, dependencies.token
+    view = ClusterView()
+    queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic)
+    metrics = Metrics(CollectorRegistry())
+    keys = KeyStore(secure, **audit)
+    hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary)
+    keyring = Keyring(keys=hsm_keys, store=keys)
+    authorities = Authorities(token=token, store=AuthorityStore(secure))
+    history = HistoryStore(secure, cluster_id=settings.cluster_id)
+    metadata = MetadataStore(core, **audit)
+    outbox = OutboxStore(secure)
+    requests = RequestBuilder(
+        token=token,
+        keyring=keyring,
+        private_keys=PrivateKeyStore(secure),
+        throwaway=ThrowawayKeys(),
+        keygen=dependencies.keygen,
+    )
+    issuance = Issuance(
+        token=token,
+        requests=requests,
+        store=IssuanceStore(secure, **audit),
+        boundary=boundary,
+        hsm_deadline_s=settings.hsm_deadline_s,
+    )
+    certifier = Certifier(
+        organization_id=settings.organization_id,
+        authorities=authorities,
+        history=history,
+        issuance=issuance,
+        requests=requests,
+        hsm_keys=hsm_keys,
+        keys=keys,
+    )
+    events = EventRecorder(client, per_second=settings.events_per_second, instance=origin, clock=time.monotonic)
+    # The watch and the controller know of each other only by these two callables.
+    secret_watch = SecretWatch(
+        dependencies.watch_client,
+        lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
+    )
+    reconciler = Reconciler(
+        settings=settings,
+        view=view,
+        client=client,
+        secret_watch=secret_watch,
+        admission=Admission(view=view, authorities=authorities, client=client),
+        certifier=certifier,
+        publisher=Publisher(metadata=metadata, secrets=SecretStore(client), boundary=boundary),
+        statuses=StatusWriter(client),
+        metadata=metadata,
+        outbox=outbox,
+        events=events,
+        boundary=boundary,
+        clock=_utc_now,
+    )
+    certificates = CertificateController(
+        view=view, queue=queue, reconciler=reconciler, metrics=metrics, clock=time.monotonic
+    )
+    metrics.gauge("clm_certificates", "Certificates known", lambda: len(view))
+    metrics.gauge("clm_certificates_unsettled", "Certificates that are not as asked", certificates.unsettled)
+    metrics.gauge("clm_queue_depth", "Keys that wait or are worked on", lambda: len(queue) + queue.working)
+    relay = Relay(
+        view=view,
+        client=client,
+        history=history,
+        outbox=outbox,
+        issuance=issuance,
+        metadata=metadata,
+        look_closely=certificates.look_closely,
+    )
+    return Controller(
+        settings=settings,
+        dependencies=dependencies,
+        view=view,
+        queue=queue,
+        keyring=keyring,
+        certificates=certificates,
+        policies=PolicyController(
+            view=view,
+            client=client,
+            changed=certificates.policy_changed,
+            issuer_changed=certificates.issuer_changed,
+            clock=_utc_now,
+        ),
+        key_rotations=KeyRotationController(client=client, clock=_utc_now),
+        secret_watch=secret_watch,
+        relay=relay,
+        events=events,
+        metrics=metrics,
+    )
+
+
+def build_checker(dependencies: Dependencies) -> Checker:
+    """Wire what `clm check` needs; it never issues."""
+    audit = {"origin": socket.gethostname(), "version": __version__}
+    keys = KeyStore(dependencies.secure, **audit)
+    hsm_keys = HsmKeys(token=dependencies.token, store=keys, boundary=no_boundary)
+    requests = RequestBuilder(
+        token=dependencies.token,
+        keyring=Keyring(keys=hsm_keys, store=keys),
+        private_keys=PrivateKeyStore(dependencies.secure),
+        throwaway=ThrowawayKeys(),
+        keygen=dependencies.keygen,
+    )
+    return Checker(
+        secure=SecureSurvey(dependencies.secure),
+        core=CoreSurvey(dependencies.core),
+        keys=keys,
+        client=dependencies.client,
+        token=dependencies.token,
+        hsm_keys=hsm_keys,
+        requests=requests,
+    )

@@ -1,0 +1,126 @@
+"""The controller's events and its queue, without a cluster: what is looked at, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from clm.controllers.certificates import CertificateController
+from clm.controllers.metrics import Metrics
+from clm.controllers.queue import WorkQueue
+from clm.lifecycle.results import Done, Result
+from clm.lifecycle.view import ClusterView, Entry, Key
+
+if TYPE_CHECKING:
+    from clm.lifecycle.reconcile import Reconciler
+
+KEY = Key("shop", "web")
+
+
+def body(version: int, *, ready: bool = True) -> dict[str, Any]:
+    """Make a Certificate object as an event brings it."""
+    return {
+        "metadata": {
+            "namespace": KEY.namespace,
+            "name": KEY.name,
+            "uid": "1",
+            "generation": 1,
+            "resourceVersion": str(version),
+        },
+        "spec": {"policyRef": {"name": "internal"}, "secretName": "web-tls"},
+        "status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+class FoughtOver:
+    """A reconciler whose every repair is undone before anybody looks: somebody else keeps writing the Secret."""
+
+    def __init__(self) -> None:
+        """Start with no repair made."""
+        self.repairs: list[float] = []
+        self.clock = 0.0
+        self.version = 1
+        self.controller: CertificateController | None = None
+
+    def quiet_for_s(self, _key: Key, _entry: Entry) -> float | None:
+        """The Secret is never as it was left."""
+        return None
+
+    def now(self) -> float:
+        """No renewal is due."""
+        return 0.0
+
+    async def reconcile(self, _key: Key, *, thorough: bool) -> Result:
+        """Repair; the event of our own status comes while the Secret is already changed again."""
+        assert not thorough
+        assert self.controller is not None
+        self.repairs.append(self.clock)
+        self.version += 1
+        self.controller.observed("MODIFIED", body(self.version))
+        self.controller.secret_changed(KEY.namespace, "web-tls")
+        return Done()
+
+
+def test_a_duel_over_a_secret_stays_slow_whatever_events_it_makes() -> None:
+    """Not only the pace: no event of the fight, our own included, gets a repair done before its time."""
+    fought = FoughtOver()
+    view = ClusterView()
+    queue: WorkQueue[Key] = WorkQueue(clock=lambda: fought.clock)
+    controller = CertificateController(
+        view=view,
+        queue=queue,
+        reconciler=cast("Reconciler", fought),
+        metrics=Metrics(CollectorRegistry()),
+        clock=lambda: fought.clock,
+    )
+    fought.controller = controller
+
+    async def an_hour() -> None:
+        view.put(body(1))
+        workers = asyncio.create_task(controller.run(workers=2))
+        controller.secret_changed(KEY.namespace, "web-tls")
+        while fought.clock < 3600:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            wait_s = queue.move_due()
+            controller.secret_changed(KEY.namespace, "web-tls")
+            fought.clock += min(wait_s or 1.0, 1.0)
+        workers.cancel()
+        await asyncio.gather(workers, return_exceptions=True)
+
+    asyncio.run(an_hour())
+    assert 1 <= len(fought.repairs) <= 5
+
+
+def test_what_was_deleted_while_nobody_watched_is_forgotten_by_the_sweep() -> None:
+    """A list of what stands is enough; what came after the list was asked for stays."""
+
+    class Listing:
+        async def list_metadata(self, _path: str) -> tuple[list[dict[str, Any]], str]:
+            late = body(9)
+            late["metadata"] |= {"name": "late", "uid": "9"}
+            view.put(late)
+            return [], "10"
+
+    view = ClusterView()
+    fought = FoughtOver()
+    controller = CertificateController(
+        view=view,
+        queue=WorkQueue(clock=lambda: 0.0),
+        reconciler=cast("Reconciler", fought),
+        metrics=Metrics(CollectorRegistry()),
+        clock=lambda: 0.0,
+    )
+
+    async def one_sweep() -> None:
+        view.put(body(1))
+        sweep = asyncio.create_task(controller.run_sweep(cast("Any", Listing()), interval_s=0))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        sweep.cancel()
+        await asyncio.gather(sweep, return_exceptions=True)
+
+    asyncio.run(one_sweep())
+    assert view.get(KEY) is None
