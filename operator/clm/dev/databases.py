@@ -1,0 +1,64 @@
+"""The two databases of the environment, each in a PostgreSQL cluster of its own, as in production."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from clm.dev.postgres import PostgresCluster
+from clm.dev.postgres_binaries import find_postgres
+from clm.storage.migrations import migrate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clm.dev.state import StateFolder
+
+DatabaseName = Literal["secure", "core"]
+DATABASES: tuple[DatabaseName, ...] = ("secure", "core")
+
+
+@dataclass(frozen=True, slots=True)
+class DevDatabase:
+    """One of the two."""
+
+    state: StateFolder
+    name: DatabaseName
+
+    @property
+    def database(self) -> str:
+        """The database's name in its cluster."""
+        return f"clm_{self.name}_db"
+
+    def start(self) -> str:
+        """Start the cluster, make the database, apply the migrations; return the DSN. Blocking.
+
+        Raises StartFailed, MigrationFailed.
+        """
+        cluster = self.cluster()
+        cluster.start()
+        dsn = cluster.create_database(self.database)
+        migrate(dsn, self.name)
+        return dsn
+
+    def stop(self) -> None:
+        """Stop the cluster if there is one. Blocking. Raises StartFailed."""
+        if self._version_file.exists():
+            self.cluster().stop()
+
+    def is_running(self) -> bool:
+        """Whether the cluster runs."""
+        return self._version_file.exists() and self.cluster().is_running()
+
+    def cluster(self) -> PostgresCluster:
+        """Give the cluster, under the PostgreSQL version that made it. Raises StartFailed when that is gone."""
+        version = self._version_file
+        major = int(version.read_text(encoding="ascii")) if version.exists() else None
+        embedded = self.state.root / "postgresql"
+        binaries = find_postgres(os.environ, embedded_copy=embedded, major=major)
+        return PostgresCluster(self.state.postgres(self.name), binaries, self.state.logs / f"postgres-{self.name}.log")
+
+    @property
+    def _version_file(self) -> Path:
+        return self.state.postgres(self.name) / "data" / "PG_VERSION"

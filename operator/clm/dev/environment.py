@@ -1,0 +1,161 @@
+"""Brings the environment up, tells how it is, and takes it down again.
+
+Everything survives down and up: token, databases, objects. What does not depend on each other starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from clm.dev import cluster
+from clm.dev.binaries import find_binaries
+from clm.dev.controller import NAME as CONTROLLER
+from clm.dev.controller import ControllerProcess
+from clm.dev.controlplane import ControlPlane, stop_control_plane
+from clm.dev.databases import DATABASES, DevDatabase
+from clm.dev.processes import ProcessTable
+from clm.dev.token import DevToken, find_module, prepare_token
+from clm.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from clm.dev.state import StateFolder
+
+    Progress = Callable[[str, float], None]
+
+_NAMESPACE = str(next(field.default for field in fields(Settings) if field.name == "namespace"))
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One environment, in one state folder.
+
+    `progress` is told what has become ready and after how many seconds, from several threads.
+    """
+
+    state: StateFolder
+    progress: Progress
+
+    @property
+    def processes(self) -> ProcessTable:
+        """The processes on record."""
+        return ProcessTable(self.state.run, self.state.logs)
+
+    def up(self, *, kubeconfig: Path | None = None) -> None:
+        """Start what does not run. With `kubeconfig` the operator serves that cluster, and no control plane starts.
+
+        Blocking. Raises ClmError; then everything is down again.
+        """
+        with self.state.locked():
+            self.state.prepare()
+            try:
+                self._up(kubeconfig)
+            except BaseException:
+                self._down()
+                raise
+
+    def down(self, *, delete: bool = False) -> None:
+        """Stop everything; with `delete` remove token, databases and objects too. Blocking. Raises StartFailed."""
+        if not self.state.root.exists():
+            return
+        with self.state.locked():
+            self._down()
+            if delete:
+                self.state.delete()
+
+    def status(self) -> dict[str, Any]:
+        """Tell where everything is and what runs. Holds no secret: PINs and passwords are in the files it names."""
+        controller = ControllerProcess(self.state, self.processes)
+        recorded = controller.recorded_settings() or {}
+        running = {name: process.pid for name in self.processes.names() if (process := self.processes.find(name))}
+        return {
+            "state": str(self.state.root),
+            "ready": bool(recorded) and controller.problem() is None,
+            "controller": controller.problem() or "ready",
+            "kubeconfig": self._user_kubeconfig(recorded),
+            "secure_dsn": recorded.get("CLM_SECURE_DSN"),
+            "core_dsn": recorded.get("CLM_CORE_DSN"),
+            "token": {
+                "module": recorded.get("CLM_PKCS11_MODULE"),
+                "configuration": recorded.get("SOFTHSM2_CONF"),
+                "label": recorded.get("CLM_TOKEN_LABEL"),
+                "serial": recorded.get("CLM_TOKEN_SERIAL"),
+                "pin_file": recorded.get("CLM_TOKEN_PIN_FILE"),
+            },
+            "environment_file": str(self.state.environment_file),
+            "logs": str(self.state.logs),
+            "processes": running,
+            "databases": {name: DevDatabase(self.state, name).is_running() for name in DATABASES},
+        }
+
+    def problem(self) -> str | None:
+        """Name a part that has ended; None while all run."""
+        missing = [name for name in self.processes.names() if self.processes.find(name) is None]
+        missing += [f"postgres-{name}" for name in DATABASES if not DevDatabase(self.state, name).is_running()]
+        return f"{', '.join(missing)} ended; logs: {self.state.logs}" if missing else None
+
+    def _up(self, kubeconfig: Path | None) -> None:
+        parts: dict[str, Callable[[], Any]] = {
+            f"database {name}": DevDatabase(self.state, name).start for name in DATABASES
+        }
+        parts["token"] = self._prepare_token
+        parts["cluster"] = lambda: self._prepare_cluster(kubeconfig)
+        results = _all_at_once({name: self._timed(name, part) for name, part in parts.items()})
+        token: DevToken = results["token"]
+        controller = ControllerProcess(self.state, self.processes)
+        settings = controller.settings(
+            dsns={name: results[f"database {name}"] for name in DATABASES},
+            token=token,
+            kubeconfig=results["cluster"],
+            cluster=self.state.cluster_id(),
+        )
+        self._timed("controller", lambda: controller.start(settings))()
+
+    def _prepare_token(self) -> DevToken:
+        return prepare_token(self.state.token, find_module(os.environ))
+
+    def _prepare_cluster(self, kubeconfig: Path | None) -> Path:
+        """Have a cluster with everything that the operator needs; give the operator's kubeconfig."""
+        base = [*cluster.definitions(), cluster.namespace(_NAMESPACE)]
+        if kubeconfig is not None:
+            cluster.apply(kubeconfig, base)
+            return kubeconfig.absolute()
+        control_plane = ControlPlane(self.state.control_plane, find_binaries(os.environ), self.processes)
+        control_plane.start()
+        cluster.apply(control_plane.kubeconfig, [*base, *cluster.rights()])
+        return control_plane.controller_kubeconfig
+
+    def _user_kubeconfig(self, recorded: dict[str, str]) -> str | None:
+        """The kubeconfig for people: our own control plane's has one that may do more than the operator's."""
+        operators = recorded.get("KUBECONFIG")
+        own = self.state.control_plane
+        return str(own / "admin.kubeconfig") if operators == str(own / "controller.kubeconfig") else operators
+
+    def _down(self) -> None:
+        self.processes.stop(CONTROLLER)
+        stops: dict[str, Callable[[], Any]] = {name: DevDatabase(self.state, name).stop for name in DATABASES}
+        stops["control plane"] = lambda: stop_control_plane(self.processes)
+        _all_at_once(stops)
+
+    def _timed(self, name: str, part: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:  # noqa: ANN401 - whatever the part gives
+            began = time.monotonic()
+            result = part()
+            self.progress(name, time.monotonic() - began)
+            return result
+
+        return run
+
+
+def _all_at_once(parts: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Run all parts, each in a thread, to their ends; raise the first one's error if there is any."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        futures = {name: pool.submit(part) for name, part in parts.items()}
+    # Leaving the pool waits, also when interrupted: a part that is still starting something could not be stopped.
+    return {name: future.result() for name, future in futures.items()}

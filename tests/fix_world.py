@@ -1,0 +1,70 @@
+"""The whole of CLM, up once for a test run: what `clm dev up` starts, in a folder of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from clm.dev.environment import Environment
+from clm.dev.state import StateFolder
+from tests.e2e import manifests
+from tests.e2e.api import Api
+from tests.e2e.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What an installation may choose, chosen so that a test need not wait a minute for the relay.
+_SETTINGS = {"CLM_SWEEP_INTERVAL_S": "1"}
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """The environment with a root and an issuing CA, and Policies that allow everything to every namespace."""
+    # Not below pytest's folder: PostgreSQL runs as another user there, and socket paths have to be short.
+    folder = Path(tempfile.mkdtemp(prefix="clm-e2e-"))
+    environment = Environment(StateFolder(folder), lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _SETTINGS.items():
+            patch.setenv(name, value)
+        try:
+            environment.up()
+            yield from _prepared(environment)
+        finally:
+            environment.down(delete=True)
+
+
+@pytest.fixture
+def namespace(world: World) -> Iterator[str]:
+    """A namespace of this test alone. Its Certificates go with the test, so that what is broken does not pile up."""
+    name = f"e2e-{next(_numbers)}"
+    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    world.api.delete_certificates(name)
+
+
+def _prepared(environment: Environment) -> Iterator[World]:
+    kubeconfig = Path(environment.status()["kubeconfig"])
+    api = Api(_server(kubeconfig), environment.state.control_plane / "identities")
+    world = World(environment, api, kubeconfig)
+    try:
+        world.apply(manifests.policy(manifests.ROOT, {"selfSigned": {}}))
+        world.apply(manifests.policy(manifests.ISSUING, manifests.issued_by(manifests.ROOT)))
+        world.apply(manifests.policy(manifests.LEAF, manifests.issued_by(manifests.ISSUING)))
+        for name, duration in ((manifests.ROOT, "87600h"), (manifests.ISSUING, "43800h")):
+            world.apply(manifests.authority(manifests.CA_NAMESPACE, name, name, duration=duration))
+        world.wait_ready(manifests.CA_NAMESPACE, manifests.ISSUING)
+        yield world
+    finally:
+        api.close()
+
+
+def _server(kubeconfig: Path) -> str:
+    return str(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])
