@@ -1,0 +1,178 @@
+"""The objects of a chaos run: what is asked for, changed and deleted while the operator dies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clm.cluster import paths
+from clm.errors import AlreadyExists, NotFound, StaleObject
+
+if TYPE_CHECKING:
+    import random
+
+    from clm.cluster.client import ApiClient
+
+NAMESPACE = "chaos"
+_KEYS = ({"algorithm": "ECDSA", "size": 256}, {"algorithm": "Ed25519"}, {"algorithm": "ECDSA", "size": 384})
+
+
+def _policy(name: str, issuer: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "clm-operator.io/v1alpha1",
+        "kind": "Policy",
+        "metadata": {"name": name},
+        "spec": {
+            "issuer": issuer,
+            "allowed": {
+                "commonName": {"values": ["*"]},
+                "dnsNames": {"values": ["*"]},
+                "usages": [
+                    "digital signature",
+                    "key encipherment",
+                    "server auth",
+                    "cert sign",
+                    "crl sign",
+                ],
+                "isCA": True,
+            },
+        },
+    }
+
+
+def authority(name: str, policy: str) -> dict[str, Any]:
+    """Make a CA whose key is in the token."""
+    return {
+        "policyRef": {"name": policy},
+        "secretName": name,
+        "commonName": f"Chaos {name}",
+        "isCA": True,
+        "duration": "87600h" if policy == "chaos-root" else "43800h",
+        "usages": ["digital signature", "cert sign", "crl sign"],
+        "privateKey": {"algorithm": "ECDSA", "size": 256},
+    }
+
+
+@dataclass(slots=True)
+class Objects:
+    """Creates and changes Certificates; `wanted` is what must be Ready in the end."""
+
+    client: ApiClient
+    random: random.Random
+    wanted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changes: Counter[str] = field(default_factory=Counter)
+    _number: int = 0
+
+    async def prepare(self) -> None:
+        """Make the namespace, the Policies and the two CAs."""
+        await self._create(
+            "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        )
+        issuing = {"ca": {"namespace": NAMESPACE, "name": "issuing"}}
+        for policy in (
+            _policy("chaos-root", {"selfSigned": {}}),
+            _policy("chaos-issuing", {"ca": {"namespace": NAMESPACE, "name": "root"}}),
+            _policy("chaos-leaf", issuing),
+        ):
+            await self._create(paths.POLICIES, policy)
+        await self.create("root", authority("root", "chaos-root"))
+        await self.create("issuing", authority("issuing", "chaos-issuing"))
+
+    async def create(self, name: str, spec: dict[str, Any]) -> None:
+        """Create a Certificate that must become Ready."""
+        path = f"/apis/clm-operator.io/v1alpha1/namespaces/{NAMESPACE}/certificates"
+        body = {
+            "apiVersion": "clm-operator.io/v1alpha1",
+            "kind": "Certificate",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        await self._create(path, body)
+        self.wanted[name] = spec
+        self.changes["created"] += 1
+
+    async def stir(self, *, leaves: int, with_authority: bool) -> None:
+        """Create some leaves, change one, delete one, lose a Secret; now and then make another CA."""
+        for _ in range(leaves):
+            self._number += 1
+            name = f"leaf-{self._number:04d}"
+            await self.create(name, self._leaf(name))
+        if with_authority:
+            self._number += 1
+            name = f"ca-{self._number:04d}"
+            await self.create(name, authority(name, "chaos-issuing"))
+        old = [name for name in self.wanted if name.startswith("leaf-")]
+        await self._change(self.random.choice(old))
+        if len(old) > leaves:
+            await self._recreate(self.random.choice(old))
+            await self._delete(self.random.choice(old))
+            await self._lose_secret(self.random.choice([name for name in self.wanted if name.startswith("leaf-")]))
+
+    async def not_ready(self) -> dict[str, str]:
+        """Name what is not Ready at its newest generation, and why."""
+        path = f"/apis/clm-operator.io/v1alpha1/namespaces/{NAMESPACE}/certificates"
+        listed = await self.client.request("GET", path)
+        found = {item["metadata"]["name"]: item for item in listed["items"]}
+        return {name: why for name in self.wanted if (why := _why_not_ready(found.get(name))) is not None}
+
+    def _leaf(self, name: str) -> dict[str, Any]:
+        return {
+            "policyRef": {"name": "chaos-leaf"},
+            "secretName": f"{name}-tls",
+            "commonName": f"{name}.chaos.svc",
+            "dnsNames": [f"{name}.chaos.svc"],
+            "usages": ["digital signature", "server auth"],
+            "privateKey": self.random.choice(_KEYS),
+        }
+
+    async def _change(self, name: str) -> None:
+        names = [f"{name}.chaos.svc", f"v{self.random.randrange(10**9)}.chaos.svc"]
+        try:
+            await self.client.merge_patch(paths.certificate(NAMESPACE, name), {"spec": {"dnsNames": names}})
+        except (NotFound, StaleObject):
+            return
+        self.changes["changed"] += 1
+
+    async def _delete(self, name: str) -> None:
+        with contextlib.suppress(NotFound):
+            await self.client.request("DELETE", paths.certificate(NAMESPACE, name))
+        del self.wanted[name]
+        self.changes["deleted"] += 1
+
+    async def _recreate(self, name: str) -> None:
+        """Delete an object and create one of its name: with the same spec it adopts, with another it does not."""
+        spec = self.wanted[name]
+        await self._delete(name)
+        self.changes["deleted"] -= 1
+        if self.random.random() < 0.5:
+            spec = self._leaf(name)
+        await self.create(name, spec)
+        self.changes["created"] -= 1
+        self.changes["created again"] += 1
+
+    async def _lose_secret(self, name: str) -> None:
+        try:
+            await self.client.request("DELETE", paths.secret(NAMESPACE, f"{name}-tls"))
+        except NotFound:
+            return
+        self.changes["secrets lost"] += 1
+
+    async def _create(self, path: str, body: dict[str, Any]) -> None:
+        try:
+            await self.client.create(path, body)
+        except AlreadyExists:
+            return
+
+
+def _why_not_ready(item: dict[str, Any] | None) -> str | None:
+    if item is None:
+        return "does not exist"
+    status = item.get("status") or {}
+    if status.get("observedGeneration") != item["metadata"]["generation"]:
+        return "newest generation not observed"
+    ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), None)
+    if ready is None or ready["status"] != "True":
+        return f"{ready['reason']}: {ready['message']}" if ready else "no Ready condition"
+    return None

@@ -1,0 +1,213 @@
+"""The world that the end-to-end tests act in, and how they look at it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import yaml
+from psycopg.rows import dict_row
+
+from clm.dev.controller import NAME as CONTROLLER
+from clm.dev.controller import ControllerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from clm.dev.environment import Environment
+    from tests.e2e.api import Api, Manifest
+
+    T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+READY_TIMEOUT_S = 30.0
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An environment that is up: control plane, two databases, token, and the operator with its own rights only."""
+
+    environment: Environment
+    api: Api
+    kubeconfig: Path
+
+    def apply(self, manifests: Manifest | str) -> Manifest:
+        """Apply an object, or every one of a YAML text; give the last one as it is then."""
+        documents = list(yaml.safe_load_all(manifests)) if isinstance(manifests, str) else [manifests]
+        return [self.api.apply(document) for document in documents if document][-1]
+
+    def certificate(self, namespace: str, name: str) -> Manifest:
+        """Read a Certificate that exists."""
+        found = self.api.get("Certificate", namespace, name)
+        assert found is not None, f"there is no Certificate {namespace}/{name}"
+        return found
+
+    def condition(self, namespace: str, name: str, kind: str = "Ready") -> dict[str, Any] | None:
+        """Read a condition of a Certificate; None while it has none for its newest generation."""
+        return condition(self.certificate(namespace, name), kind)
+
+    def wait_ready(self, namespace: str, name: str, *, timeout_s: float = READY_TIMEOUT_S) -> Manifest:
+        """Wait until a Certificate is Ready for its newest generation; give it."""
+        return self._wait_condition(namespace, name, {"status": "True"}, timeout_s)
+
+    def wait_refused(
+        self, namespace: str, name: str, reason: str, *, timeout_s: float = READY_TIMEOUT_S
+    ) -> dict[str, Any]:
+        """Wait until a Certificate is not Ready for this reason; give the condition."""
+        found = self._wait_condition(namespace, name, {"status": "False", "reason": reason}, timeout_s)
+        return condition(found, "Ready") or {}
+
+    def wait_policy(self, name: str, *, status: str) -> dict[str, Any]:
+        """Wait until the Ready condition of a Policy has this status; give the condition."""
+
+        def look() -> dict[str, Any] | None:
+            found = condition(self.api.get("Policy", None, name) or {}, "Ready")
+            return found if found is not None and found["status"] == status else None
+
+        return wait(look, f"Policy {name} to be Ready={status}")
+
+    def wait_secret(self, namespace: str, name: str, data: dict[str, bytes]) -> Manifest:
+        """Wait until a Secret holds exactly these data; give it."""
+
+        def look() -> Manifest | None:
+            secret = self.api.get("Secret", namespace, name)
+            return secret if secret is not None and data_of(secret) == data else None
+
+        return wait(look, f"Secret {namespace}/{name}")
+
+    def secret(self, namespace: str, name: str) -> dict[str, bytes]:
+        """Read the data of a Secret that exists."""
+        found = self.api.get("Secret", namespace, name)
+        assert found is not None, f"there is no Secret {namespace}/{name}"
+        return data_of(found)
+
+    def query(self, database: str, statement: str, **parameters: object) -> list[dict[str, Any]]:
+        """Run one statement in "secure" or "core", as the databases' owner."""
+        dsn = self.settings[f"CLM_{database.upper()}_DSN"]
+        with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def recorded(self, body: Manifest) -> list[dict[str, Any]]:
+        """Read what clm_secure_db has ever recorded under the name of a Certificate, oldest first."""
+        return self.query(
+            "secure",
+            "SELECT id, revision, encode(serial_number, 'hex') AS serial, state, private_key_id FROM certificates"
+            " WHERE namespace = %(namespace)s AND name = %(name)s ORDER BY created_at",
+            namespace=body["metadata"]["namespace"],
+            name=body["metadata"]["name"],
+        )
+
+    def settled(self, body: Manifest) -> list[dict[str, Any]]:
+        """Read the same when the inventory has caught up, with its state of each in `core`."""
+
+        def look() -> list[dict[str, Any]] | None:
+            rows = self.recorded(body)
+            ids = [row["id"] for row in rows]
+            statement = "SELECT id, status FROM certificate_metadata WHERE id = ANY(%(ids)s)"
+            states = {row["id"]: row["status"] for row in self.query("core", statement, ids=ids)}
+            both = [{**row, "core": states.get(row["id"])} for row in rows]
+            return both if all(row["core"] == row["state"] for row in both) else None
+
+        return wait(look, "the inventory to be as recorded", timeout_s=10)
+
+    @property
+    def controller(self) -> ControllerProcess:
+        """The operator's process."""
+        return ControllerProcess(self.environment.state, self.environment.processes)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The operator's settings, as environment variables."""
+        recorded = self.controller.recorded_settings()
+        assert recorded is not None
+        return recorded
+
+    @property
+    def log(self) -> str:
+        """All that every operator of this world has said."""
+        return self.environment.processes.log(CONTROLLER).read_text(encoding="utf-8", errors="replace")
+
+    def stop_controller(self) -> float:
+        """Stop the operator by SIGTERM; tell how many seconds that took."""
+        began = time.monotonic()
+        assert self.environment.processes.stop(CONTROLLER), "the controller did not run"
+        return time.monotonic() - began
+
+    def start_controller(self) -> None:
+        """Start the operator and wait until it is ready."""
+        self.controller.start(self.settings)
+
+    def restart_controller(self) -> None:
+        """Stop the operator and start it again."""
+        self.stop_controller()
+        self.start_controller()
+
+    def program_environment(self) -> dict[str, str]:
+        """Environment of a program of this repository with the operator's settings."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": os.environ.get("HOME", "/"),
+            "PYTHONPATH": f"{REPOSITORY / 'operator'}{os.pathsep}{REPOSITORY}",
+            **self.settings,
+        }
+
+    def program(self, *command: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run a Python module of this repository with the operator's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            env=self.program_environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def _wait_condition(self, namespace: str, name: str, wanted: dict[str, str], timeout_s: float) -> Manifest:
+        def look() -> Manifest | None:
+            body = self.certificate(namespace, name)
+            found = condition(body, "Ready") or {}
+            return body if wanted.items() <= found.items() else None
+
+        def last() -> str:
+            return str(self.certificate(namespace, name).get("status", {}).get("conditions", "no conditions"))
+
+        return wait(look, f"Certificate {namespace}/{name} to be {wanted}", timeout_s=timeout_s, last=last)
+
+
+def wait(
+    look: Callable[[], T | None],
+    what: str,
+    *,
+    timeout_s: float = READY_TIMEOUT_S,
+    last: Callable[[], str] = lambda: "",
+) -> T:
+    """Look until there is something to see; give it. Fails at the deadline and tells the `last` sight."""
+    deadline = time.monotonic() + timeout_s
+    while (seen := look()) is None:
+        assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}; last: {last()}"
+        time.sleep(_POLL_S)
+    return seen
+
+
+def condition(body: Manifest, kind: str) -> dict[str, Any] | None:
+    """Read a condition of a Certificate; None while there is none for its newest generation."""
+    conditions = body.get("status", {}).get("conditions", [])
+    found = next((entry for entry in conditions if entry["type"] == kind), None)
+    current = found is not None and found["observedGeneration"] == body["metadata"]["generation"]
+    return found if current else None
+
+
+def data_of(secret: Manifest) -> dict[str, bytes]:
+    """Decode the data of a Secret."""
+    return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
