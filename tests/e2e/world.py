@@ -76,14 +76,15 @@ class World:
 
         return wait(look, f"Policy {name} to be Ready={status}")
 
-    def wait_secret(self, namespace: str, name: str, data: dict[str, bytes]) -> Manifest:
-        """Wait until a Secret holds exactly these data; give it."""
+    def wait_secret(self, wanted: Manifest) -> None:
+        """Wait until a Secret says what it said once: type, data, labels and annotations."""
+        namespace, name = wanted["metadata"]["namespace"], wanted["metadata"]["name"]
 
-        def look() -> Manifest | None:
+        def look() -> bool | None:
             secret = self.api.get("Secret", namespace, name)
-            return secret if secret is not None and data_of(secret) == data else None
+            return True if secret is not None and _content(secret) == _content(wanted) else None
 
-        return wait(look, f"Secret {namespace}/{name}")
+        wait(look, f"Secret {namespace}/{name} to be as it was")
 
     def secret(self, namespace: str, name: str) -> dict[str, bytes]:
         """Read the data of a Secret that exists."""
@@ -211,3 +212,8 @@ def condition(body: Manifest, kind: str) -> dict[str, Any] | None:
 def data_of(secret: Manifest) -> dict[str, bytes]:
     """Decode the data of a Secret."""
     return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+
+def _content(secret: Manifest) -> tuple[object, ...]:
+    metadata = secret["metadata"]
+    return secret["type"], secret.get("data"), metadata.get("labels"), metadata.get("annotations")
