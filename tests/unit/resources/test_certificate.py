@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.errors import InvalidInput
@@ -198,7 +198,6 @@ _FIELDS = [
 ]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(st.dictionaries(st.sampled_from(_FIELDS), _JSON))
 def test_garbage_is_read_or_refused(change: dict[str, Any]) -> None:
     """Whatever JSON stands in the fields: a spec or an InvalidInput, nothing else."""

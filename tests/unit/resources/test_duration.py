@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.resources.duration import format_duration, parse_duration
@@ -67,14 +67,12 @@ def test_refuses_to_write_a_negative_one() -> None:
         format_duration(timedelta(seconds=-1))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(st.timedeltas(min_value=timedelta(), max_value=timedelta(days=290 * 365)))
 def test_round_trip(duration: timedelta) -> None:
     """What is written is read back as the same value."""
     assert parse_duration(format_duration(duration)) == duration
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(st.text(max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text does anything but give a duration or a ValueError."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.errors import InvalidInput
@@ -164,7 +164,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(st.dictionaries(st.sampled_from(("issuer", "namespaces", "allowed", "constraints", "enforcement")), _JSON))
 def test_garbage_is_read_or_refused(change: dict[str, Any]) -> None:
     """Whatever JSON stands in the fields: a spec or an InvalidInput, nothing else."""

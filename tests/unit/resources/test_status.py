@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.resources.certificate import CertificateStatus, parse_status
@@ -66,14 +66,12 @@ _JSON = st.recursive(
 _NAMES = ("observedGeneration", "conditions", "revision", "certificateId", "notAfter", "renewalTime", "secret")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(_JSON | st.dictionaries(st.sampled_from(_NAMES), _JSON))
 def test_never_raises(status: Any) -> None:
     """Whatever stands there."""
     assert isinstance(parse_status(status), CertificateStatus)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # other work shares the machine
 @given(st.lists(st.dictionaries(st.sampled_from(("type", "status", "reason")), st.just("Ready") | _JSON)))
 def test_never_raises_on_conditions(conditions: list[Any]) -> None:
     """Nor on odd conditions."""
