@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from clm.dev.files import shipped_folder
 from clm.errors import StartFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from clm.dev.kubectl import Kubectl
 
@@ -24,15 +26,22 @@ _OPENSSL_TIMEOUT_S = 20
 _CERTIFICATES = ("certificates.clm-operator.io", "--all-namespaces")
 _END = "-----END CERTIFICATE-----"
 
+Name = tuple[str, str]
+"""Namespace and name of a Certificate."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What is shown of one Certificate. `chain` is None when openssl is not installed."""
+    """What is shown of one Certificate.
+
+    `why` is the Ready condition's reason and message. `chain` is None when openssl is not installed, or when there is
+    no certificate to verify because the object is not Ready.
+    """
 
     namespace: str
     name: str
     ready: bool
-    message: str
+    why: str
     issuer: str
     serial: str
     not_after: str
@@ -45,18 +54,36 @@ def apply_examples(kubectl: Kubectl) -> str:
     return kubectl.run("apply", "-f", str(shipped_folder("examples")))
 
 
-def await_ready(kubectl: Kubectl, *, timeout_s: float, progress: Callable[[int, int], None]) -> None:
-    """Wait until every Certificate is Ready for its present generation. Raises StartFailed, which names the others."""
+def example_certificates() -> frozenset[Name]:
+    """Name the Certificates of the examples' folder. Raises StartFailed when the installation lacks it."""
+    manifests = (
+        manifest
+        for file in sorted(shipped_folder("examples").glob("*.yaml"))
+        for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    )
+    return frozenset(_name(manifest) for manifest in manifests if manifest and manifest["kind"] == "Certificate")
+
+
+def await_ready(
+    kubectl: Kubectl, wanted: Collection[Name], *, timeout_s: float, progress: Callable[[int, int], None]
+) -> None:
+    """Wait until these Certificates are Ready for their present generation; whatever else there is may be refused.
+
+    Raises StartFailed, which names those that are not.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        certificates = kubectl.items(*_CERTIFICATES)
-        waiting = [item for item in certificates if not _ready(item)["ready"]]
-        progress(len(certificates) - len(waiting), len(certificates))
-        if certificates and not waiting:
+        found = {_name(item): _ready(item) for item in kubectl.items(*_CERTIFICATES)}
+        waiting = {name: found.get(name) for name in sorted(wanted) if not found.get(name, {}).get("ready")}
+        progress(len(wanted) - len(waiting), len(wanted))
+        if not waiting:
             return
         if time.monotonic() > deadline:
-            names = "".join(f"\n  {_name(item)}: {_ready(item)['message'] or 'no status'}" for item in waiting)
-            raise StartFailed(f"not Ready after {timeout_s:.0f} s:{names or ' there is no Certificate'}")
+            names = "".join(
+                f"\n  {'/'.join(name)}: {(ready['why'] or 'no status') if ready else 'does not exist'}"
+                for name, ready in waiting.items()
+            )
+            raise StartFailed(f"not Ready after {timeout_s:.0f} s:{names}")
         time.sleep(_POLL_S)
 
 
@@ -70,31 +97,32 @@ def collect(kubectl: Kubectl) -> list[Shown]:
     for item in kubectl.items(*_CERTIFICATES):
         namespace, secret = item["metadata"]["namespace"], item["spec"]["secretName"]
         data = secrets.get((namespace, secret), {})
-        leaf = _decoded(data, "tls.crt")
+        leaf, ready = _decoded(data, "tls.crt"), _ready(item)
         shown.append(
             Shown(
                 namespace=namespace,
                 name=item["metadata"]["name"],
-                **_ready(item),
+                **ready,
                 issuer=_openssl_field(leaf, "-issuer") or "-",
                 serial=item.get("status", {}).get("serialNumber", "-"),
                 not_after=item.get("status", {}).get("notAfter", "-"),
                 secret=secret,
-                chain=_verify(leaf, _decoded(data, "ca.crt")),
+                chain=_verify(leaf, _decoded(data, "ca.crt")) if leaf or ready["ready"] else None,
             )
         )
     return shown
 
 
-def _name(item: dict[str, Any]) -> str:
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+def _name(item: dict[str, Any]) -> Name:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
 
 
 def _ready(item: dict[str, Any]) -> dict[str, Any]:
     conditions = item.get("status", {}).get("conditions", [])
     condition: dict[str, str] = next((entry for entry in conditions if entry["type"] == "Ready"), {})
     current = item.get("status", {}).get("observedGeneration") == item["metadata"]["generation"]
-    return {"ready": current and condition.get("status") == "True", "message": condition.get("message", "")}
+    why = ": ".join(filter(None, (condition.get("reason"), condition.get("message"))))
+    return {"ready": current and condition.get("status") == "True", "why": why}
 
 
 def _decoded(data: dict[str, str], key: str) -> str:
