@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
 USER = "test-clm-controller"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 NAMESPACE = "clm-system"
+TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="module")
 def bound(cluster: Cluster, manifests: Manifests) -> None:
-    """Give a user the controller's role."""
+    """Give a user the controller's role, and wait until the API server goes by it.
+
+    It learns of roles by a watch of its own. Roles only ever grant: with one right of it the whole role is known.
+    """
     post(cluster, "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     (cluster_role,) = manifests.load("config/rbac.yaml")
     post(cluster, f"{RBAC}/clusterroles", cluster_role)
@@ -26,6 +31,10 @@ def bound(cluster: Cluster, manifests: Manifests) -> None:
     reference["apiGroup"] = "rbac.authorization.k8s.io"
     body = {"metadata": {"name": USER}, "subjects": subjects, "roleRef": reference}
     post(cluster, f"{RBAC}/clusterrolebindings", body)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not is_allowed(cluster, "watch", "clm-operator.io", "certificates"):
+        assert time.monotonic() < deadline, "the API server does not learn of the role"
+        time.sleep(0.05)
 
 
 def post(cluster: Cluster, path: str, body: dict[str, Any]) -> None:
@@ -58,8 +67,13 @@ def post(cluster: Cluster, path: str, body: dict[str, Any]) -> None:
 )
 def test_rights(cluster: Cluster, verb: str, group: str, resource: str, *, allowed: bool) -> None:
     """The API server's own answer, in the controller's namespace."""
+    assert is_allowed(cluster, verb, group, resource) is allowed
+
+
+def is_allowed(cluster: Cluster, verb: str, group: str, resource: str) -> bool:
+    """Ask the API server whether the user may do that."""
     name, _, subresource = resource.partition("/")
     attributes = {"namespace": NAMESPACE, "verb": verb, "group": group, "resource": name}
     review = {"spec": {"user": USER, "resourceAttributes": {**attributes, "subresource": subresource}}}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    assert cluster.request("POST", path, review)["status"]["allowed"] is allowed
+    return bool(cluster.request("POST", path, review)["status"]["allowed"])
