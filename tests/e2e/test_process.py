@@ -6,13 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clm.controllers import run
 from tests.e2e.manifests import certificate
 from tests.e2e.world import wait
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from tests.e2e.world import World
 
-_IN_WORK = 40
-_STOP_TIMEOUT_S = 10.0
+_IN_WORK = 8
+_SLACK_S = 15.0
+_STOP_TIMEOUT_S = run._DRAIN_S + run._KOPF_EXIT_S + run._CLOSE_S + _SLACK_S
+"""What the operator may take by design when everything hangs, and what a busy machine may add."""
 
 
 @contextmanager
@@ -73,11 +75,10 @@ def test_ends_when_asked(world: World, namespace: str, tmp_path: Path) -> None:
     with _own_controller(world, tmp_path / "log") as child:
         _wait_readiness(world, "ok")
         for number in range(_IN_WORK):
+            # RSA, whose keys take long enough to be in the making when the signal comes.
             world.api.create(certificate(namespace, f"web-{number}", privateKey={"algorithm": "RSA", "size": 2048}))
-        began = time.monotonic()
         child.send_signal(signal.SIGTERM)
         assert child.wait(_STOP_TIMEOUT_S) == 0
-        assert time.monotonic() - began < _STOP_TIMEOUT_S
     for number in range(_IN_WORK):
         body = world.wait_ready(namespace, f"web-{number}")
         assert [row["state"] for row in world.recorded(body)] == ["active"]
