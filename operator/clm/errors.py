@@ -26,6 +26,11 @@ ClmError
 │   └── WrapRejected        a wrapped key does not open: changed, moved or under another key
 ├── LintFailed              a to-be-signed certificate breaks a rule of its profile
 ├── SignatureInvalid        what the token signed does not verify; never stored
+├── AuditFailed             the audit log, or a proof about it, is not what it should be
+│   ├── RecordUnreadable    what should be an audit record cannot be read as one
+│   ├── NoteInvalid         a signed note does not parse, or its signature does not verify
+│   ├── LogBehind           the log is behind, or beside, what was anchored: rolled back, cut or replaced
+│   └── ArchiveInvalid      an archive of the log is not what was sealed
 ├── MigrationFailed         a database schema is not what the migrations say
 ├── StartFailed             a program of `clm dev` cannot be started, readied or stopped
 └── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
@@ -134,6 +139,26 @@ class LintFailed(ClmError):
 
 class SignatureInvalid(ClmError):
     """What the token signed does not verify under the issuer's key. Never stored."""
+
+
+class AuditFailed(ClmError):
+    """The audit log, or a proof about it, is not what it should be."""
+
+
+class RecordUnreadable(AuditFailed):
+    """What should be an audit record cannot be read as one."""
+
+
+class NoteInvalid(AuditFailed):
+    """A signed note does not parse, or its signature does not verify."""
+
+
+class LogBehind(AuditFailed):
+    """The log is behind, or beside, what was anchored: it was rolled back, cut or replaced."""
+
+
+class ArchiveInvalid(AuditFailed):
+    """An archive of the log is not what was sealed."""
 
 
 class MigrationFailed(ClmError):
