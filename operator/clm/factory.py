@@ -127,7 +127,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     authorities = Authorities(token=token, store=AuthorityStore(secure))
     history = HistoryStore(secure, cluster_id=settings.cluster_id)
     metadata = MetadataStore(core, **audit)
-    outbox = OutboxStore(secure)
+    outbox = OutboxStore(secure, cluster_id=settings.cluster_id)
     requests = RequestBuilder(
         token=token,
         keyring=keyring,
@@ -198,7 +198,6 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             view=view,
             client=client,
             changed=certificates.policy_changed,
-            issuer_changed=certificates.issuer_changed,
             clock=_utc_now,
         ),
         key_rotations=KeyRotationController(client=client, clock=_utc_now),

@@ -49,6 +49,7 @@ class CertificateController:
         self._clock = clock
         self._thorough: set[Key] = set()
         self._pace: RepairPace[Key] = RepairPace(clock=clock)
+        self._told: dict[Key, object] = {}
         self._draining = False
 
     def observed(self, type: str | None, body: dict[str, Any]) -> None:  # noqa: A002
@@ -57,13 +58,12 @@ class CertificateController:
             self._deleted(body)
             return
         known = self._view.get(_key(body))
-        was = _as_issuer(known)
         key, entry = self._view.put(body)
         if known is not None and known.generation != entry.generation:
             self._queue.forget(key)
             self._pace.forget(key)
         self._consider(key, entry)
-        self._tell_leaves(key, was)
+        self._tell_leaves(key)
 
     def secret_changed(self, namespace: str, name: str) -> None:
         """Take in that a Secret of ours appeared, changed or went. Must not block."""
@@ -74,17 +74,12 @@ class CertificateController:
             self._consider(key, entry)
 
     def policy_changed(self, name: str) -> None:
-        """Look again at what a Policy kept from being Ready."""
+        """Look again at what a Policy kept from being Ready, and at what another CA, or another key, issued."""
         for key in self._view.using_policy(name):
             entry = self._view.get(key)
-            if entry is not None and entry.ready is not True:
+            if entry is not None and (entry.ready is not True or not self._view.has_its_issuer(key, entry)):
                 self._queue.forget(key)
                 self._queue.add(key)
-
-    def issuer_changed(self, name: str) -> None:
-        """Look closely at everything under a Policy that names another issuing CA now: it is issued anew."""
-        for key in self._view.using_policy(name):
-            self.look_closely(key)
 
     def namespace_changed(self, name: str, labels: dict[str, str]) -> None:
         """Look again at what a namespace's labels may have kept from being Ready."""
@@ -125,7 +120,6 @@ class CertificateController:
                 return
             thorough = key in self._thorough
             self._thorough.discard(key)
-            was = _as_issuer(self._view.get(key))
             started = self._clock()
             try:
                 result = await self._reconciler.reconcile(key, thorough=thorough)
@@ -135,7 +129,7 @@ class CertificateController:
             finally:
                 self._queue.done(key)
             self._metrics.reconciled(result, seconds=self._clock() - started)
-            self._tell_leaves(key, was)
+            self._tell_leaves(key)
             match result:
                 case Done(next_look_s=next_look_s):
                     self._settle(key, next_look_s)
@@ -171,8 +165,7 @@ class CertificateController:
             for key, uid in known:
                 # Only what was known before the list was made, and is not in it.
                 if uid not in standing and self._view.remove(key, uid):
-                    self._queue.forget(key)
-                    self._pace.forget(key)
+                    self._forget(key)
 
     async def run_renewals(self, *, interval_s: float = _LATEST_LOOK_S / 2) -> None:
         """Queue, ahead of time, what falls due before the next round; until cancelled."""
@@ -185,7 +178,7 @@ class CertificateController:
 
     def _consider(self, key: Key, entry: Entry) -> None:
         wait_s = self._reconciler.quiet_for_s(key, entry)
-        if wait_s is None and self._stood(entry):
+        if wait_s is None and self._stood(key, entry):
             self._repair(key)
         elif wait_s is None:
             self._queue.add(key)
@@ -194,10 +187,11 @@ class CertificateController:
             if wait_s <= _LATEST_LOOK_S:
                 self._queue.add_after(key, wait_s)
 
-    def _stood(self, entry: Entry) -> bool:
+    def _stood(self, key: Key, entry: Entry) -> bool:
         """Tell whether it all stood before: what is wrong now is somebody else's change of the Secret."""
         due = entry.renewal_at is not None and entry.renewal_at <= self._reconciler.now()
-        return entry.ready is True and entry.observed_generation == entry.generation and not due
+        stands = entry.ready is True and entry.observed_generation == entry.generation and not due
+        return stands and self._view.has_its_issuer(key, entry)
 
     def _repair(self, key: Key) -> None:
         delay_s = self._pace.delay_s(key)
@@ -210,22 +204,27 @@ class CertificateController:
     def _deleted(self, body: dict[str, Any]) -> None:
         key = _key(body)
         if self._view.remove(key, body["metadata"]["uid"]):
-            self._queue.forget(key)
-            self._pace.forget(key)
+            self._forget(key)
             # Another object may have waited for the Secret's name.
             self.secret_changed(key.namespace, str((body.get("spec") or {}).get("secretName", "")))
 
-    def _tell_leaves(self, key: Key, was: object) -> None:
-        """Wake what waits for this CA when it has become able to issue, or another certificate of it stands."""
+    def _forget(self, key: Key) -> None:
+        self._queue.forget(key)
+        self._pace.forget(key)
+        self._told.pop(key, None)
+
+    def _tell_leaves(self, key: Key) -> None:
+        """Wake what waits for this CA, or is of another key, when it can issue or another certificate of it stands."""
         entry = self._view.get(key)
-        if entry is None or not entry.is_ca or _as_issuer(entry) == was:
+        if entry is None or not entry.is_ca:
             return
+        # Compared with what was told, not with what was known: a leaf's reconcile may have read the CA into the view.
+        state = (entry.uid, entry.ready, entry.certificate_id, entry.key_identifier)
+        if self._told.get(key) == state:
+            return
+        self._told[key] = state
         for name in self._view.policies_issued_by(key):
             self.policy_changed(name)
-
-
-def _as_issuer(entry: Entry | None) -> object:
-    return (entry.ready, entry.certificate_id) if entry is not None else None
 
 
 def _key(body: dict[str, Any]) -> Key:

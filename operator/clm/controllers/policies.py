@@ -31,30 +31,48 @@ class PolicyController:
         view: ClusterView,
         client: ApiClient,
         changed: Callable[[str], None],
-        issuer_changed: Callable[[str], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._view = view
         self._client = client
         self._changed = changed
-        self._issuer_changed = issuer_changed
         self._clock = clock
+        self._told: dict[str, tuple[str, int]] = {}
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     def observed(self, type: str | None, body: dict[str, Any]) -> None:  # noqa: A002
         """Take in an event of a Policy object. Must not block."""
         name = body["metadata"]["name"]
         if type == "DELETED":
-            self._view.remove_policy(name)
-        else:
-            known = self._view.policy(name)
-            policy = self._view.put_policy(body)
-            self._queue.put_nowait(body)
-            if known is not None and known.generation == policy.generation:
-                return
-            if known is not None and _issuer(known) != _issuer(policy):
-                self._issuer_changed(name)
-        self._changed(name)
+            self._forget(name, body["metadata"]["uid"])
+            return
+        policy = self._view.put_policy(body)
+        self._queue.put_nowait(body)
+        # Another object of that name may have the very generation of the one that went while nobody looked. And the
+        # view may have had it from a reconcile that could not wait for this event: what counts is what was told.
+        state = (policy.uid, policy.generation)
+        if self._told.get(name) != state:
+            self._told[name] = state
+            self._changed(name)
+
+    async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
+        """Forget what was deleted while the watch was away, by a list of what stands; until cancelled.
+
+        A Policy that is gone must not go on to allow anything, so the interval is how long it may at most.
+        """
+        while True:
+            await asyncio.sleep(interval_s)
+            known = [(policy.name, policy.uid) for policy in self._view.policies()]
+            try:
+                items, _ = await client.list_metadata(paths.POLICIES)
+            except ClmError as error:
+                logger.warning("the sweep for deleted Policies is tried again later: %s", error)
+                continue
+            standing = {item["metadata"]["uid"] for item in items}
+            for name, uid in known:
+                # Only what was known before the list was made, and is not in it.
+                if uid not in standing and self._forget(name, uid):
+                    logger.info("Policy %s was deleted while the watch was away", name)
 
     async def run(self) -> None:
         """Write what the conditions should say, until cancelled."""
@@ -69,6 +87,13 @@ class PolicyController:
             except ClmError as error:
                 logger.info("Policy %s: status was not written: %s", body["metadata"]["name"], error)
 
+    def _forget(self, name: str, uid: str) -> bool:
+        if not self._view.remove_policy(name, uid):
+            return False
+        self._told.pop(name, None)
+        self._changed(name)
+        return True
+
     async def _write(self, body: dict[str, Any]) -> None:
         policy = self._view.policy(body["metadata"]["name"])
         if policy is None or policy.uid != body["metadata"]["uid"]:
@@ -79,10 +104,6 @@ class PolicyController:
             return
         patch = {"metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}, "status": wanted}
         await self._client.merge_patch(paths.policy_status(policy.name), patch)
-
-
-def _issuer(policy: PolicyView) -> object:
-    return policy.spec.issuer if policy.spec is not None else None
 
 
 def policy_status(body: dict[str, Any], policy: PolicyView, *, now: datetime) -> dict[str, Any]:

@@ -92,6 +92,7 @@ async def _run(controller: Controller, health: Health, session: aiohttp.ClientSe
             ("partitions", _keep_partitions(controller)),
             ("renewals", controller.certificates.run_renewals()),
             ("deletions", _sweep_deletions(controller)),
+            ("deleted policies", _sweep_policies(controller)),
         )
     ]
     health.waiting_for = "the watch of Secrets"
@@ -130,6 +131,12 @@ async def _first(event: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
 async def _sweep_deletions(controller: Controller) -> None:
     client, settings = controller.dependencies.watch_client, controller.settings
     await controller.certificates.run_sweep(client, interval_s=settings.deletion_sweep_interval_s)
+
+
+async def _sweep_policies(controller: Controller) -> None:
+    client, settings = controller.dependencies.watch_client, controller.settings
+    # Policies are few, and how long a deleted one may stay in force counts: they are swept more often.
+    await controller.policies.run_sweep(client, interval_s=settings.sweep_interval_s)
 
 
 async def _stop_signal(ready: asyncio.Event) -> None:

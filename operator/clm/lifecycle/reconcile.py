@@ -122,7 +122,7 @@ class Reconciler:
     def settled(self, key: Key, entry: Entry, *, now: datetime) -> bool:
         """Tell whether the object and its Secret are as the last write of ours left them."""
         secret = self._secret_watch.version(key.namespace, entry.secret_name)
-        return entry.settled(secret, now=now.timestamp()) and self._view.has_its_issuer(entry)
+        return entry.settled(secret, now=now.timestamp()) and self._view.has_its_issuer(key, entry)
 
     def quiet_for_s(self, key: Key, entry: Entry) -> float | None:
         """Seconds until the object needs a look; None when it needs one now."""

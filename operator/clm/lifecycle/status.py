@@ -51,9 +51,11 @@ def ready_status(
         "renewalTime": _time(publication.renewal_time),
         "revision": publication.revision,
         "certificateId": str(publication.id),
+        "keyIdentifier": facts.subject_key_identifier.hex(":"),
         "issuer": {
             "name": publication.issuer_name,
             "certificateId": str(publication.issuer_certificate_id or publication.id),
+            "keyIdentifier": (facts.authority_key_identifier or b"").hex(":"),
         },
         "secret": {"uid": secret.uid, "resourceVersion": secret.resource_version},
         "failedIssuanceAttempts": None,

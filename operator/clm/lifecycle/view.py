@@ -38,7 +38,10 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Entry:
-    """One Certificate object. `body` is there while it needs work."""
+    """One Certificate object. `body` is there while it needs work.
+
+    `issuer_key` identifies the key that signed its certificate, `key_identifier` its own, which is kept for a CA only.
+    """
 
     uid: str
     generation: int
@@ -54,6 +57,8 @@ class Entry:
     secret_resource_version: str | None
     renewal_at: float | None
     issuer_name: str | None
+    issuer_key: str | None
+    key_identifier: str | None
     body: dict[str, Any] | None = field(default=None, repr=False)
 
     def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
@@ -151,17 +156,34 @@ class ClusterView:
         self._policies[view.name] = view
         return view
 
-    def remove_policy(self, name: str) -> None:
-        """Forget a deleted Policy."""
-        self._policies.pop(name, None)
+    def policies(self) -> tuple[PolicyView, ...]:
+        """List the Policies."""
+        return tuple(self._policies.values())
 
-    def has_its_issuer(self, entry: Entry) -> bool:
-        """Tell whether the Policy still names the CA that issued; also where it changed while nobody looked."""
+    def remove_policy(self, name: str, uid: str) -> bool:
+        """Forget a deleted Policy; False when another object of that name has taken its place."""
+        known = self._policies.get(name)
+        if known is None or known.uid != uid:
+            return False
+        del self._policies[name]
+        return True
+
+    def has_its_issuer(self, key: Key, entry: Entry) -> bool:
+        """Tell whether the certificate is of the CA that the Policy names, and of the key that this CA has now.
+
+        Also where either changed while nobody looked. What is not known yet, or not Ready, is no reason to doubt.
+        """
         policy = self._policies.get(entry.policy)
-        if policy is None or policy.spec is None or not isinstance(policy.spec.issuer, CaIssuer):
+        if policy is None or policy.spec is None:
             return True
-        issuer = policy.spec.issuer
-        return entry.issuer_name == f"{issuer.namespace}/{issuer.name}"
+        if not isinstance(policy.spec.issuer, CaIssuer):
+            return entry.issuer_name == str(key)
+        wanted = Key(policy.spec.issuer.namespace, policy.spec.issuer.name)
+        if entry.issuer_name != str(wanted):
+            return False
+        issuer = self._entries.get(wanted)
+        # A CA that is renewed keeps its key, and what it has signed stays; another object of its name may have another.
+        return issuer is None or issuer.ready is not True or issuer.key_identifier == entry.issuer_key
 
     def policies_issued_by(self, key: Key) -> tuple[str, ...]:
         """List the Policies whose issuing CA is this Certificate."""
@@ -216,6 +238,8 @@ def _entry(body: dict[str, Any]) -> Entry:
         secret_resource_version=status.secret_resource_version,
         renewal_at=_renewal_at(metadata, status),
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
+        issuer_key=sys.intern(status.issuer_key_identifier) if status.issuer_key_identifier else None,
+        key_identifier=status.key_identifier if spec.get("isCA") is True else None,
         body=body,
     )
 

@@ -29,6 +29,8 @@ class CertificateStatus:
     not_after: datetime | None = None
     renewal_time: datetime | None = None
     issuer_name: str | None = None
+    issuer_key_identifier: str | None = None
+    key_identifier: str | None = None
     secret_uid: str | None = None
     secret_resource_version: str | None = None
 
@@ -37,7 +39,7 @@ def parse_status(status: object) -> CertificateStatus:
     """Read a status. Never raises."""
     body = _mapping(status)
     ready = _condition(body.get("conditions"), "Ready")
-    secret = _mapping(body.get("secret"))
+    secret, issuer = _mapping(body.get("secret")), _mapping(body.get("issuer"))
     return CertificateStatus(
         observed_generation=_integer(body.get("observedGeneration")),
         ready=_CONDITION.get(_text(ready.get("status")) or ""),
@@ -49,7 +51,9 @@ def parse_status(status: object) -> CertificateStatus:
         not_before=parse_time(body.get("notBefore")),
         not_after=parse_time(body.get("notAfter")),
         renewal_time=parse_time(body.get("renewalTime")),
-        issuer_name=_text(_mapping(body.get("issuer")).get("name")),
+        issuer_name=_text(issuer.get("name")),
+        issuer_key_identifier=_text(issuer.get("keyIdentifier")),
+        key_identifier=_text(body.get("keyIdentifier")),
         secret_uid=_text(secret.get("uid")),
         secret_resource_version=_text(secret.get("resourceVersion")),
     )
