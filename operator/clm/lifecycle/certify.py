@@ -135,7 +135,7 @@ class Certifier:
         step: Issue,
         *,
         now: datetime,
-    ) -> Publication:
+    ) -> Publication | None:
         spec = admitted.spec
         order = Order(
             owner=owner,
@@ -151,9 +151,9 @@ class Certifier:
             subject_spki=subject_key.spki if subject_key else None,
             reuse_key_id=_reusable_key(admitted, step),
         )
-        issued = await self._issuance.issue(
-            order, now=now, renewal_due=_renewal_due(admitted), replaces=step.replaces is not None
-        )
+        issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted))
+        if not issued.active:
+            return None
         chain = await self._authorities.chain(issuer.certificate_id)
         return self._publication(owner, admitted, issuer, issued, step.revision, chain)
 
@@ -172,8 +172,8 @@ class Certifier:
 
     async def _recorded(self, admitted: Admitted, certificate_id: uuid.UUID) -> Publication | None:
         recorded = await self._history.certificate(certificate_id)
-        if recorded is None:
-            return None
+        if recorded is None or recorded.state != "active":
+            return None  # somebody ended it since it was looked up, or recorded the intent first, as unwanted
         private_key = (
             await self._requests.open_key(recorded.private_key_id) if recorded.private_key_id is not None else None
         )

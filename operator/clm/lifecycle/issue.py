@@ -35,12 +35,20 @@ if TYPE_CHECKING:
     from clm.storage.secure.issuance import IssuanceStore
 
 
+_LEFT_PENDING = "the intent was left pending: an earlier signature over the same bytes may have been lost"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
-    """A recorded certificate; the key is in memory only right after a fresh issuance."""
+    """A recorded certificate; the key is in memory only right after a fresh issuance.
+
+    Not `active`: somebody else recorded it first, as unwanted or for a revision that was replaced since. It must not
+    be published.
+    """
 
     id: uuid.UUID
     certificate: bytes
+    active: bool
     facts: CertificateFacts
     private_key: PrivateKey | None = field(repr=False)
 
@@ -57,8 +65,8 @@ class _ToSign:
     issuer_public_key: PublicKey
     secret_name: str | None
     renewal_due: Callable[[CertificateFacts], datetime | None]
-    replaces: bool
     unwanted: str | None
+    signed_again: str | None = None
 
 
 class Issuance:
@@ -85,9 +93,8 @@ class Issuance:
         *,
         now: datetime,
         renewal_due: Callable[[CertificateFacts], datetime | None],
-        replaces: bool,
     ) -> Issued:
-        """Issue a new revision. `replaces`: earlier certificates of the object become superseded.
+        """Issue a new revision; earlier certificates of the object become superseded.
 
         Raises RevisionTaken when another worker was first, LintFailed, SignatureInvalid, KeyMissing, or an
         Unavailable, after which `finish` goes on where this ended.
@@ -110,7 +117,6 @@ class Issuance:
                 issuer_public_key=public_key,
                 secret_name=order.spec.secret_name,
                 renewal_due=renewal_due,
-                replaces=replaces,
                 unwanted=None,
             ),
             prepared.private_key,
@@ -140,8 +146,8 @@ class Issuance:
                 issuer_public_key=load_spki(intent.issuer_spki),
                 secret_name=secret_name,
                 renewal_due=renewal_due,
-                replaces=unwanted is None,
                 unwanted=unwanted,
+                signed_again=_LEFT_PENDING,
             ),
             None,
         )
@@ -175,11 +181,12 @@ class Issuance:
             renewal_due_at=work.renewal_due(facts),
             unwanted=work.unwanted,
         )
-        stands = await self._store.record(row, _issue_audit(work, facts), replaces=work.replaces)
+        signed_again = _sign_audit(work, facts, work.signed_again) if work.signed_again else None
+        stands, state = await self._store.record(row, _issue_audit(work, facts), signed_again=signed_again)
         self._boundary("issue.recorded")
         if stands != certificate:
             facts = certificate_facts(stands)
-        return Issued(id=work.id, certificate=stands, facts=facts, private_key=private_key)
+        return Issued(id=work.id, certificate=stands, active=state == "active", facts=facts, private_key=private_key)
 
 
 def _intent_audit(intent: Intent) -> AuditRecord:
@@ -198,6 +205,17 @@ def _intent_audit(intent: Intent) -> AuditRecord:
     )
 
 
+def _sign_audit(work: _ToSign, facts: CertificateFacts, why: str) -> AuditRecord:
+    return AuditRecord(
+        organization_id=work.organization_id,
+        action="certificate.sign",
+        object_type="certificate",
+        object_id=str(work.id),
+        reason=why,
+        details=_signed(work, facts),
+    )
+
+
 def _issue_audit(work: _ToSign, facts: CertificateFacts) -> AuditRecord:
     return AuditRecord(
         organization_id=work.organization_id,
@@ -205,10 +223,14 @@ def _issue_audit(work: _ToSign, facts: CertificateFacts) -> AuditRecord:
         object_type="certificate",
         object_id=str(work.id),
         reason=work.unwanted,
-        details={
-            "object": work.object_name,
-            "revision": work.revision,
-            "issuerKey": str(work.issuer_key_id),
-            "fingerprint": facts.fingerprint_sha256.hex(),
-        },
+        details=_signed(work, facts),
     )
+
+
+def _signed(work: _ToSign, facts: CertificateFacts) -> dict[str, str | int]:
+    return {
+        "object": work.object_name,
+        "revision": work.revision,
+        "issuerKey": str(work.issuer_key_id),
+        "fingerprint": facts.fingerprint_sha256.hex(),
+    }

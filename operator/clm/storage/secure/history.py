@@ -63,7 +63,8 @@ WHERE r.id = %(id)b AND r.state = 'pending'
 _PENDING = """
 SELECT id, cluster_id, resource_uid, namespace, name
 FROM certificate_requests
-WHERE state = 'pending' AND created_at < now() - %(older_than_s)s * interval '1 second' AND id > %(after)b
+WHERE cluster_id = %(cluster_id)b AND state = 'pending'
+  AND created_at < now() - %(older_than_s)s * interval '1 second' AND id > %(after)b
 ORDER BY id
 LIMIT %(limit)s
 """
@@ -77,7 +78,7 @@ class Pending(NamedTuple):
 
 
 class HistoryStore:
-    """Reads revisions; concurrent look-ups share one query."""
+    """Reads the revisions of one cluster's objects; concurrent look-ups share one query."""
 
     def __init__(self, database: Database, *, cluster_id: uuid.UUID) -> None:
         self._database = database
@@ -105,8 +106,13 @@ class HistoryStore:
         return StoredIntent(owner=_owner(row), issuer_algorithm=algorithm, **row)
 
     async def pending(self, *, older_than_s: float, after: uuid.UUID, limit: int) -> list[Pending]:
-        """List, in pages by id, the intents that have waited for longer than a live issuance takes."""
-        parameters = {"older_than_s": older_than_s, "after": after, "limit": limit}
+        """List, in pages by id, this cluster's intents that have waited for longer than a live issuance takes."""
+        parameters = {
+            "cluster_id": self._cluster_id,
+            "older_than_s": older_than_s,
+            "after": after,
+            "limit": limit,
+        }
         async with self._database.connection() as connection:
             cursor = await connection.execute(_PENDING, parameters)
             return [Pending(row[0], Owner(*row[1:])) for row in await cursor.fetchall()]

@@ -5,7 +5,7 @@ Each is one statement an item and one transaction for all items that wait (see `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 from psycopg import errors as pg
@@ -15,7 +15,6 @@ from clm.storage import audit_sql
 from clm.storage.coalescer import Coalescer
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Sequence
 
     from clm.resources.audit import AuditRecord
@@ -50,6 +49,11 @@ WITH new_key AS (
 )
 INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})
 """  # noqa: S608 - constants only
+
+# Who comes second has signed, not issued.
+_ACT = audit_sql.VALUES.replace(
+    "%(audit_action)s", "CASE WHEN EXISTS (SELECT FROM issued) THEN %(audit_action)s ELSE 'certificate.sign' END"
+)
 
 # One statement also where nobody wants the certificate any more: recorded alive for a moment, it could be adopted.
 # Reason 4 is superseded (RFC 5280 5.3.1). The certificate's other columns are the request's: they were decided, and
@@ -86,25 +90,47 @@ WITH issued AS (
     SELECT id, organization_id, now() + interval '15 seconds' FROM issued
     ON CONFLICT DO NOTHING
 )
-INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({_ACT})
 """  # noqa: S608 - constants only
 
+_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+
+# What ends is found by name, as the inventory does it: an object that was created again has another uid. The same
+# statement answers what stands now, so that ending the earlier ones costs no round trip.
 _SUPERSEDE_EARLIER = """
-UPDATE certificates earlier
-SET state = 'superseded', superseded_by = newer.id
-FROM certificates newer
-WHERE newer.id = ANY(%(ids)b)
-  AND earlier.id <> newer.id
-  AND earlier.cluster_id = newer.cluster_id
-  AND earlier.namespace = newer.namespace
-  AND earlier.name = newer.name
-  AND earlier.state = 'active'
-  AND newer.state = 'active'
-  AND CASE WHEN earlier.resource_uid = newer.resource_uid THEN earlier.revision < newer.revision
-           ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
+WITH ended AS (
+    UPDATE certificates earlier
+    SET state = 'superseded', superseded_by = newer.id
+    FROM certificates newer
+    WHERE newer.id = ANY(%(ids)b)
+      AND earlier.id <> newer.id
+      AND earlier.cluster_id = newer.cluster_id
+      AND earlier.namespace = newer.namespace
+      AND earlier.name = newer.name
+      AND earlier.state = 'active'
+      AND newer.state = 'active'
+      AND CASE WHEN earlier.resource_uid = newer.resource_uid THEN earlier.revision < newer.revision
+               ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
+    RETURNING earlier.id
+)
+SELECT c.id, c.certificate, CASE WHEN ended.id IS NULL THEN c.state ELSE 'superseded' END
+FROM certificates c
+LEFT JOIN ended ON ended.id = c.id
+WHERE c.id = ANY(%(ids)b)
 """
 
-_STORED = "SELECT id, certificate FROM certificates WHERE id = ANY(%(ids)b)"
+
+class Standing(NamedTuple):
+    """The certificate that stands for an intent, and whether it still stands for its object."""
+
+    certificate: bytes
+    state: Literal["active", "superseded", "revoked"]
+
+
+class _Record(NamedTuple):
+    row: CertificateRow
+    audit: AuditRecord
+    signed_again: AuditRecord | None
 
 
 class IssuanceStore:
@@ -115,7 +141,7 @@ class IssuanceStore:
         self._origin = origin
         self._version = version
         self._intents = Coalescer[tuple["Intent", "AuditRecord"], None](self._write_intents, flushers=1)
-        self._records = Coalescer[tuple["CertificateRow", bool, "AuditRecord"], bytes](self._write_records, flushers=1)
+        self._records = Coalescer["_Record", Standing](self._write_records, flushers=1)
 
     async def intend(self, intent: Intent, audit: AuditRecord) -> None:
         """Write down what will be signed. Durable on return.
@@ -128,13 +154,16 @@ class IssuanceStore:
         except pg.UniqueViolation as error:
             raise RevisionTaken(f"{intent.owner.namespace}/{intent.owner.name} revision {intent.revision}") from error
 
-    async def record(self, row: CertificateRow, audit: AuditRecord, *, replaces: bool) -> bytes:
-        """Write down what was signed. Durable on return. `replaces`: the object's earlier certificates end.
+    async def record(
+        self, row: CertificateRow, audit: AuditRecord, *, signed_again: AuditRecord | None = None
+    ) -> Standing:
+        """Write down what was signed, and end the earlier certificates of that name. Durable on return.
 
         Returns the certificate that stands: this one, or the one that another worker recorded first for the same
-        intent. Both signings are in the audit log.
+        intent, which may have ended meanwhile. Both signings are in the audit log; `signed_again` adds that an
+        earlier signature over the same bytes may have been lost.
         """
-        return await self._records.submit((row, replaces, audit))
+        return await self._records.submit(_Record(row, audit, signed_again))
 
     async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]
@@ -148,17 +177,20 @@ class IssuanceStore:
                 await cursor.executemany(_INTEND, rows)
         return [None] * len(items)
 
-    async def _write_records(self, items: Sequence[tuple[CertificateRow, bool, AuditRecord]]) -> Sequence[bytes]:
-        ids = [row.id for row, _, _ in items]
-        renewed = [row.id for row, replaces, _ in items if replaces]
+    async def _write_records(self, items: Sequence[_Record]) -> Sequence[Standing]:
+        ids = [item.row.id for item in items]
+        again = [item.signed_again for item in items if item.signed_again is not None]
         async with self._database.transaction() as connection:
             async with connection.cursor() as cursor:
-                await cursor.executemany(_RECORD, [self._record_parameters(row, audit) for row, _, audit in items])
-            if renewed:
-                await connection.execute(_SUPERSEDE_EARLIER, {"ids": renewed})
-            cursor = await connection.execute(_STORED, {"ids": ids}, binary=True)
-            stored: dict[uuid.UUID, bytes] = dict(await cursor.fetchall())
-        return [stored[row_id] for row_id in ids]
+                await cursor.executemany(_RECORD, [self._record_parameters(item.row, item.audit) for item in items])
+                if again:
+                    await cursor.executemany(_AUDIT, [self._audit_parameters(record) for record in again])
+            cursor = await connection.execute(_SUPERSEDE_EARLIER, {"ids": ids}, binary=True)
+            standing = {row[0]: Standing(row[1], row[2]) for row in await cursor.fetchall()}
+        return [standing[row_id] for row_id in ids]
+
+    def _audit_parameters(self, record: AuditRecord) -> dict[str, Any]:
+        return audit_sql.parameters(record, origin=self._origin, version=self._version)
 
     def _intent_parameters(self, intent: Intent, audit: AuditRecord) -> dict[str, Any]:
         key = intent.private_key
@@ -194,7 +226,7 @@ class IssuanceStore:
             "wrapped_dek": key.wrapped_dek if key else None,
             "ciphertext": key.ciphertext if key else None,
             "key_spki_sha256": key.spki_sha256 if key else None,
-            **audit_sql.parameters(audit, origin=self._origin, version=self._version),
+            **self._audit_parameters(audit),
         }
 
     def _record_parameters(self, row: CertificateRow, audit: AuditRecord) -> dict[str, Any]:
@@ -211,5 +243,5 @@ class IssuanceStore:
             "secret_name": row.secret_name,
             "renewal_due_at": row.renewal_due_at,
             "unwanted": row.unwanted,
-            **audit_sql.parameters(audit, origin=self._origin, version=self._version),
+            **self._audit_parameters(audit),
         }
