@@ -64,6 +64,17 @@ def test_other_keys_are_refused() -> None:
         pki_keys.from_pkcs8_der(der)
 
 
+def test_numbers_of_an_own_key_are_not_checked_again(keys: Keys) -> None:
+    """Reading a stored RSA key does not stop the event loop for OpenSSL's whole check; reading a foreign one does."""
+    numbers = keys.get("leaf", KeySpec("RSA", 2048)).private_numbers()  # type: ignore[union-attr]
+    wrong = rsa.RSAPrivateNumbers(
+        numbers.p, numbers.q, numbers.d + 2, numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    assert pki_keys.from_pkcs8_der(pki_keys.to_pkcs8_der(wrong)).public_key() == wrong.public_key()
+    with pytest.raises(ValueError, match="Invalid private key"):
+        pki_keys.load_pem_private_key(pki_keys.to_pem(wrong, "PKCS8"))
+
+
 def test_an_encrypted_key_is_refused(keys: Keys) -> None:
     """Somebody else's `tls.key` must not raise anything but ValueError."""
     pem = keys.get("leaf").private_bytes(
