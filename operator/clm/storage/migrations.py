@@ -4,6 +4,9 @@ The files are plain SQL that `psql -f` applies as well, and each registers itsel
 runner adds what psql cannot: one applies while the others wait, a file that was edited after it was applied is
 found out by its SHA-256, and a row that psql left is adopted.
 
+It connects as clm_migrator, or as whoever owns the database, and acts as clm_owner where that role owns it: what a file
+makes then belongs to a role that nobody logs in as.
+
 It needs a direct connection: behind a pooler in transaction mode a session's lock would stay with another session.
 """
 
@@ -37,6 +40,17 @@ _HELD = """
 SELECT pg_backend_pid() = %(pid)s AND EXISTS (
     SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = %(pid)s
         AND ((classid::bigint << 32) | objid::bigint) = %(key)s)
+"""
+
+# The database is the owner's from the start, or its objects are since a migration gave them to it. Looked up by name:
+# a user without rights may not even ask where a table is.
+_OWNED = """
+SELECT EXISTS (
+    SELECT FROM pg_roles r
+    WHERE r.rolname = 'clm_owner' AND pg_has_role(session_user, r.oid, 'MEMBER')
+    AND (r.oid IN (SELECT datdba FROM pg_database WHERE datname = current_database())
+         OR r.oid IN (SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'clm_meta' AND c.relname = 'schema_migrations')))
 """
 
 _RECORDED = """
@@ -140,9 +154,13 @@ def _connected(dsn: str, database: DatabaseName) -> Iterator[Connection]:
             # A migration may take long, but must not make everybody wait behind it for a lock.
             connection.execute("SET statement_timeout = 0")
             connection.execute("SET lock_timeout = '5s'")
+            _act_as_owner(connection)
             yield connection
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise DatabaseUnavailable(f"clm_{database}_db: {_first_line(error)}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        advice = "connect as clm_migrator after an administrator has run migrations/roles.sql in this database"
+        raise MigrationFailed(f"clm_{database}_db: {_first_line(error)}; {advice}") from error
 
 
 @contextmanager
@@ -161,6 +179,12 @@ def _locked(connection: Connection, *, timeout_s: float) -> Iterator[None]:
     yield
     # After an error the session ends, and the lock with it; unlocking could only hide that error.
     connection.execute("SELECT pg_advisory_unlock(%(key)s)", {"key": _LOCK_KEY})
+
+
+def _act_as_owner(connection: Connection) -> None:
+    """Take the owner's role for the rest of the session, where the database or its objects are its own."""
+    if _row(connection, _OWNED, {})[0]:
+        connection.execute("SET ROLE clm_owner")
 
 
 def _recorded(connection: Connection) -> dict[int, _Record]:
@@ -185,6 +209,8 @@ def _refuse_drift(files: Sequence[MigrationFile], recorded: Mapping[int, _Record
 
 def _apply(connection: Connection, file: MigrationFile) -> Applied:
     started = time.monotonic()
+    # The file before may have given everything to the owner.
+    _act_as_owner(connection)
     try:
         if file.in_transaction:
             with connection.transaction():
