@@ -24,7 +24,9 @@ def test_everything_is_as_recorded(world: World, namespace: str) -> None:
     """Where nothing is wrong it says so, says what it has looked at, and exits with 0."""
     world.apply(certificate(namespace, "web"))
     world.wait_ready(namespace, "web")
-    done = world.program("clm.cli.main", "check")
+    # What is renewed at this very moment is rightly found to be under way: the others' certificates rest meanwhile.
+    with world.quiet():
+        done = world.program("clm.cli.main", "check")
     assert done.returncode == 0, done.stdout
     assert "Everything is as recorded." in done.stdout
     assert "private keys opened" in done.stdout

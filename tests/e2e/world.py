@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from clm.dev.controller import NAME as CONTROLLER
 from clm.dev.controller import ControllerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from clm.dev.environment import Environment
@@ -153,6 +155,37 @@ class World:
         """Stop the operator and start it again."""
         self.stop_controller()
         self.start_controller()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Have the operator rest, with what it had begun finished: nothing changes but by the test's own hand."""
+        self.stop_controller()
+        try:
+            yield
+        finally:
+            self.start_controller()
+
+    def wait_settled(self, *, certificates: int) -> None:
+        """Wait until the operator knows that many Certificates, all are as asked, and nothing waits in its queues."""
+
+        def look() -> bool | None:
+            metrics = self.metrics
+            busy = metrics["clm_certificates_unsettled"] or metrics["clm_queue_depth"] or metrics["clm_policies_queued"]
+            return True if metrics["clm_certificates"] >= certificates and not busy else None
+
+        def last() -> str:
+            return str({name: value for name, value in self.metrics.items() if name.startswith("clm_")})
+
+        wait(look, f"the operator to settle {certificates} Certificates", last=last)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The operator's metrics that have no labels."""
+        url = f"http://127.0.0.1:{self.settings['CLM_HEALTH_PORT']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#") and "{" not in line)
+        return {name: float(value) for name, value in pairs}
 
     def program_environment(self) -> dict[str, str]:
         """Environment of a program of this repository with the operator's settings."""
