@@ -157,12 +157,13 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         dependencies.watch_client,
         lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
     )
+    admission = Admission(view=view, authorities=authorities, client=client)
     reconciler = Reconciler(
         settings=settings,
         view=view,
         client=client,
         secret_watch=secret_watch,
-        admission=Admission(view=view, authorities=authorities, client=client),
+        admission=admission,
         certifier=certifier,
         publisher=Publisher(metadata=metadata, secrets=SecretStore(client), boundary=boundary),
         statuses=StatusWriter(client),
@@ -173,11 +174,20 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         clock=_utc_now,
     )
     certificates = CertificateController(
-        view=view, queue=queue, reconciler=reconciler, metrics=metrics, clock=time.monotonic
+        view=view,
+        queue=queue,
+        reconciler=reconciler,
+        metrics=metrics,
+        issuer_changed=lambda key: policies.issuer_changed(key),  # noqa: PLW0108 - made below
+        clock=time.monotonic,
+    )
+    policies = PolicyController(
+        view=view, client=client, issuer=admission.issuer, changed=certificates.policy_changed, clock=_utc_now
     )
     metrics.gauge("clm_certificates", "Certificates known", lambda: len(view))
     metrics.gauge("clm_certificates_unsettled", "Certificates that are not as asked", certificates.unsettled)
     metrics.gauge("clm_queue_depth", "Keys that wait or are worked on", lambda: len(queue) + queue.working)
+    metrics.gauge("clm_policies_queued", "Policies whose status is to be looked at", policies.queued)
     relay = Relay(
         view=view,
         client=client,
@@ -194,12 +204,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         queue=queue,
         keyring=keyring,
         certificates=certificates,
-        policies=PolicyController(
-            view=view,
-            client=client,
-            changed=certificates.policy_changed,
-            clock=_utc_now,
-        ),
+        policies=policies,
         key_rotations=KeyRotationController(client=client, clock=_utc_now),
         secret_watch=secret_watch,
         relay=relay,

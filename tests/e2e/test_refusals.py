@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.api import ApiError
 from tests.e2e.manifests import ISSUING, authority, certificate, issued_by, policy
+from tests.e2e.world import condition
 
 if TYPE_CHECKING:
     from tests.e2e.world import World
@@ -150,7 +151,7 @@ def test_policy_not_supported(world: World, namespace: str, field: str) -> None:
     made = world.apply(certificate(namespace, "web", policyRef={"name": namespace}))
     assert field in world.wait_refused(namespace, "web", "PolicyNotReady")["message"]
     assert world.recorded(made) == []
-    of_policy = world.wait_policy(namespace, status="False")
+    of_policy = condition(world.wait_policy(namespace, status="False"), "Ready") or {}
     assert of_policy["reason"] == "NotSupported"
     assert field in of_policy["message"]
     world.apply(policy(namespace, issued_by(ISSUING)))

@@ -69,14 +69,19 @@ class World:
         found = self._wait_condition(namespace, name, {"status": "False", "reason": reason}, timeout_s)
         return condition(found, "Ready") or {}
 
-    def wait_policy(self, name: str, *, status: str) -> dict[str, Any]:
-        """Wait until the Ready condition of a Policy has this status; give the condition."""
+    def wait_policy(self, name: str, *, status: str, saying: str = "") -> Manifest:
+        """Wait until the Ready condition of a Policy has this status and says these words; give the object."""
 
-        def look() -> dict[str, Any] | None:
-            found = condition(self.api.get("Policy", None, name) or {}, "Ready")
-            return found if found is not None and found["status"] == status else None
+        def look() -> Manifest | None:
+            body = self.api.get("Policy", None, name) or {}
+            found = condition(body, "Ready")
+            fits = found is not None and found["status"] == status and saying in found["message"]
+            return body if fits else None
 
-        return wait(look, f"Policy {name} to be Ready={status}")
+        def last() -> str:
+            return str((self.api.get("Policy", None, name) or {}).get("status"))
+
+        return wait(look, f"Policy {name} to be Ready={status}", last=last)
 
     def wait_secret(self, wanted: Manifest) -> None:
         """Wait until a Secret says what it said once: type, data, labels and annotations."""

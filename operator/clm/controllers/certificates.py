@@ -31,7 +31,10 @@ _LATEST_LOOK_S = 12 * 3600.0
 
 
 class CertificateController:
-    """Queues Certificates and has them reconciled."""
+    """Queues Certificates and has them reconciled.
+
+    `issuer_changed(key)` is called for whatever a Policy may name as its issuer, when it came, changed or went.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,14 @@ class CertificateController:
         queue: WorkQueue[Key],
         reconciler: Reconciler,
         metrics: Metrics,
+        issuer_changed: Callable[[Key], None],
         clock: Callable[[], float],
     ) -> None:
         self._view = view
         self._queue = queue
         self._reconciler = reconciler
         self._metrics = metrics
+        self._issuer_changed = issuer_changed
         self._clock = clock
         self._thorough: set[Key] = set()
         self._pace: RepairPace[Key] = RepairPace(clock=clock)
@@ -212,11 +217,15 @@ class CertificateController:
         self._queue.forget(key)
         self._pace.forget(key)
         self._told.pop(key, None)
+        self._issuer_changed(key)
 
     def _tell_leaves(self, key: Key) -> None:
         """Wake what waits for this CA, or is of another key, when it can issue or another certificate of it stands."""
         entry = self._view.get(key)
-        if entry is None or not entry.is_ca:
+        if entry is None:
+            return
+        self._issuer_changed(key)
+        if not entry.is_ca:
             return
         # Compared with what was told, not with what was known: a leaf's reconcile may have read the CA into the view.
         state = (entry.uid, entry.ready, entry.certificate_id, entry.key_identifier)

@@ -83,29 +83,34 @@ class Admission:
                 )
             return Admitted(spec=spec, policy=policy, issuer=None, issuer_name=str(key))
         wanted = Key(policy_spec.issuer.namespace, policy_spec.issuer.name)
-        if self._view.get(wanted) is None:
-            await self._read_certificate(wanted)
-        waiting = self._why_not_ready(key, wanted)
-        if waiting is not None:
-            return Refusal("IssuerNotReady", waiting, waiting=True)
-        entry = self._view.get(wanted)
-        assert entry is not None and entry.certificate_id is not None  # noqa: S101, PT018 - by _why_not_ready
-        issuer = await self._authorities.issuer(entry.certificate_id)
-        if isinstance(issuer, NotIssuing):
-            return Refusal("IssuerNotReady", f"Certificate {wanted} cannot issue: {issuer.why}", waiting=True)
+        if wanted == key:
+            why = f"Certificate {wanted} cannot be its own issuer; refer to a Policy with spec.issuer.selfSigned"
+            return _not_ready(why)
+        issuer = await self.issuer(policy_spec.issuer)
+        if isinstance(issuer, Refusal):
+            return issuer
         return Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted))
 
-    def _why_not_ready(self, key: Key, wanted: Key) -> str | None:
+    async def issuer(self, ca: CaIssuer) -> Issuer | Refusal:
+        """CA that a Policy names, or why it does not issue now.
+
+        Raises an Unavailable when a dependency that must be asked is away, KeyMissing when the token lacks its key.
+        """
+        wanted = Key(ca.namespace, ca.name)
+        if self._view.get(wanted) is None:
+            await self._read_certificate(wanted)
         entry = self._view.get(wanted)
-        if wanted == key:
-            return f"Certificate {wanted} cannot be its own issuer; refer to a Policy with spec.issuer.selfSigned"
         if entry is None:
-            return f"waiting for the issuing CA: there is no Certificate {wanted}"
+            return _not_ready(f"waiting for the issuing CA: there is no Certificate {wanted}")
         if not entry.is_ca:
-            return f"Certificate {wanted} is not a CA: set its spec.isCA"
+            return _not_ready(f"Certificate {wanted} is not a CA: set its spec.isCA")
         if not entry.ready or entry.certificate_id is None:
-            return f"waiting for the issuing CA: Certificate {wanted} is not Ready ({entry.ready_reason or 'Pending'})"
-        return None
+            reason = entry.ready_reason or "Pending"
+            return _not_ready(f"waiting for the issuing CA: Certificate {wanted} is not Ready ({reason})")
+        issuer = await self._authorities.issuer(entry.certificate_id)
+        if isinstance(issuer, NotIssuing):
+            return _not_ready(f"Certificate {wanted} cannot issue: {issuer.why}")
+        return issuer
 
     # At a start the watches fill the view side by side: what it lacks may well be in the cluster.
     async def _read_policy(self, name: str) -> PolicyView | None:
@@ -124,6 +129,10 @@ class Admission:
             labels = (found or {}).get("metadata", {}).get("labels") or {}
             self._view.put_namespace(namespace, labels)
         return labels
+
+
+def _not_ready(why: str) -> Refusal:
+    return Refusal("IssuerNotReady", why, waiting=True)
 
 
 def _not_supported(fields: tuple[str, ...]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clm.cluster.secrets import SecretVersion
 
 _Value = TypeVar("_Value")
+_Member = TypeVar("_Member")
 
 
 class Key(NamedTuple):
@@ -92,6 +93,7 @@ class ClusterView:
         self._by_policy: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_secret: defaultdict[Key, set[Key]] = defaultdict(set)
         self._policies: dict[str, PolicyView] = {}
+        self._by_issuer: defaultdict[Key, set[str]] = defaultdict(set)
         self._namespaces: dict[str, Mapping[str, str]] = {}
 
     def __len__(self) -> int:
@@ -153,7 +155,11 @@ class ClusterView:
         view = PolicyView(
             name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec, problem=problem
         )
+        self._unlink_policy(view.name)
         self._policies[view.name] = view
+        issuer = _issuer(view)
+        if issuer is not None:
+            self._by_issuer[issuer].add(view.name)
         return view
 
     def policies(self) -> tuple[PolicyView, ...]:
@@ -165,6 +171,7 @@ class ClusterView:
         known = self._policies.get(name)
         if known is None or known.uid != uid:
             return False
+        self._unlink_policy(name)
         del self._policies[name]
         return True
 
@@ -187,10 +194,7 @@ class ClusterView:
 
     def policies_issued_by(self, key: Key) -> tuple[str, ...]:
         """List the Policies whose issuing CA is this Certificate."""
-        issuer = CaIssuer(namespace=key.namespace, name=key.name)
-        return tuple(
-            view.name for view in self._policies.values() if view.spec is not None and view.spec.issuer == issuer
-        )
+        return tuple(self._by_issuer.get(key, ()))
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> bool:
         """Take in a Namespace's labels. Returns whether they have changed."""
@@ -206,12 +210,23 @@ class ClusterView:
         _discard(self._by_policy, entry.policy, key)
         _discard(self._by_secret, Key(key.namespace, entry.secret_name), key)
 
+    def _unlink_policy(self, name: str) -> None:
+        known = self._policies.get(name)
+        issuer = _issuer(known) if known is not None else None
+        if issuer is not None:
+            _discard(self._by_issuer, issuer, name)
 
-def _discard(index: dict[_Value, set[Key]], value: _Value, key: Key) -> None:
-    keys = index.get(value)
-    if keys is not None:
-        keys.discard(key)
-        if not keys:
+
+def _issuer(policy: PolicyView) -> Key | None:
+    issuer = policy.spec.issuer if policy.spec is not None else None
+    return Key(issuer.namespace, issuer.name) if isinstance(issuer, CaIssuer) else None
+
+
+def _discard(index: dict[_Value, set[_Member]], value: _Value, member: _Member) -> None:
+    members = index.get(value)
+    if members is not None:
+        members.discard(member)
+        if not members:
             del index[value]
 
 

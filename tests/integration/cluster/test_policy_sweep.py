@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from clm.cluster import paths
 from clm.controllers.policies import PolicyController
@@ -32,7 +32,11 @@ def test_a_deleted_policy_goes_with_the_sweep(clients: Clients) -> None:
     async def act(client: ApiClient) -> list[str]:
         view, woken = ClusterView(), asyncio.Queue[str]()
         controller = PolicyController(
-            view=view, client=client, changed=woken.put_nowait, clock=lambda: datetime.now(UTC)
+            view=view,
+            client=client,
+            issuer=cast("Any", None),
+            changed=woken.put_nowait,
+            clock=lambda: datetime.now(UTC),
         )
         for name in ("sweep-gone", "sweep-stays"):
             controller.observed(None, await client.create(paths.POLICIES, _policy(name)))

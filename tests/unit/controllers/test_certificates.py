@@ -73,6 +73,7 @@ def test_a_duel_over_a_secret_stays_slow_whatever_events_it_makes() -> None:
         queue=queue,
         reconciler=cast("Reconciler", fought),
         metrics=Metrics(CollectorRegistry()),
+        issuer_changed=lambda _: None,
         clock=lambda: fought.clock,
     )
     fought.controller = controller
@@ -111,6 +112,7 @@ def test_what_was_deleted_while_nobody_watched_is_forgotten_by_the_sweep() -> No
         queue=WorkQueue(clock=lambda: 0.0),
         reconciler=cast("Reconciler", fought),
         metrics=Metrics(CollectorRegistry()),
+        issuer_changed=lambda _: None,
         clock=lambda: 0.0,
     )
 

@@ -43,11 +43,13 @@ class Cluster:
             queue=self.queue,
             reconciler=reconciler,
             metrics=Metrics(CollectorRegistry()),
+            issuer_changed=lambda key: self.policies.issuer_changed(key),  # noqa: PLW0108 - made below
             clock=lambda: 0.0,
         )
         self.policies = PolicyController(
             view=self.view,
             client=cast("Any", None),
+            issuer=cast("Any", None),
             changed=self.certificates.policy_changed,
             clock=lambda: NOW,
         )
