@@ -155,8 +155,9 @@ def _issuer(reader: Reader) -> CaIssuer | SelfSigned:
 
 
 def _namespaces(parent: Reader) -> NamespaceSelector | None:
-    """Absent and empty select every namespace."""
+    """Absent and without either member it selects every namespace; a member that is there selects by something."""
     reader = parent.child("namespaces")
+    reader.refuse_empty("matchLabels", "matchNames")
     selector = NamespaceSelector(match_labels=reader.text_map("matchLabels"), match_names=reader.texts("matchNames"))
     return selector if selector.match_labels or selector.match_names else None
 
@@ -213,6 +214,7 @@ def _other_name(reader: Reader) -> AllowedOtherName:
 
 def _constraints(reader: Reader) -> Constraints:
     key = reader.child("privateKey")
+    reader.refuse_empty("minDuration", "maxDuration")
     shortest, longest = reader.duration("minDuration"), reader.duration("maxDuration")
     if shortest is not None and longest is not None and shortest > longest:
         reader.problem("minDuration", "must not be more than maxDuration")
@@ -227,6 +229,7 @@ def _constraints(reader: Reader) -> Constraints:
 
 
 def _algorithms(reader: Reader) -> tuple[KeyAlgorithm, ...] | None:
+    reader.refuse_empty("algorithms")
     named = reader.texts("algorithms")
     for index, name in enumerate(named):
         if name not in _ALGORITHMS:

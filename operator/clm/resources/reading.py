@@ -129,6 +129,13 @@ class Reader:
                 self.problem(f"{name}[{index}]", "must be a string that is not empty")
         return tuple(item for item in value if isinstance(item, str))
 
+    def refuse_empty(self, *names: str) -> None:
+        """Note that fields are wrong which are there and empty: each stands for a limit, which that would lift."""
+        for name in names:
+            value = self.peek(name)
+            if value is not None and not value:
+                self.problem(name, "must not be empty, which would allow everything; say what is meant or leave it out")
+
     def text_map(self, name: str) -> dict[str, str]:
         """Read an object whose values are strings."""
         value = self.value(name)

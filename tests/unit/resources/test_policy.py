@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.errors import InvalidInput
+from clm.policy.evaluate import Request, evaluate
+from clm.resources.certificate import CertificateSpec, OtherName, PrivateKeySpec, Subject
+from clm.resources.keys import KeySpec
 from clm.resources.policy import (
     Allowed,
     AllowedAddresses,
@@ -115,6 +118,14 @@ def test_reads_every_field() -> None:
         ({"constraints": {"minDuration": "2h", "maxDuration": "1h"}}, "spec.constraints.minDuration"),
         ({"constraints": {"privateKey": {"algorithms": ["DSA"]}}}, "spec.constraints.privateKey.algorithms[0]"),
         ({"constraints": {"privateKey": {"minSize": {"RSA": "big"}}}}, "spec.constraints.privateKey.minSize.RSA"),
+        ({"constraints": {"maxDuration": ""}}, "spec.constraints.maxDuration"),
+        ({"constraints": {"minDuration": ""}}, "spec.constraints.minDuration"),
+        ({"constraints": {"privateKey": {"algorithms": []}}}, "spec.constraints.privateKey.algorithms"),
+        ({"constraints": {"privateKey": {"algorithms": ""}}}, "spec.constraints.privateKey.algorithms"),
+        ({"namespaces": {"matchNames": []}}, "spec.namespaces.matchNames"),
+        ({"namespaces": {"matchNames": {}}}, "spec.namespaces.matchNames"),
+        ({"namespaces": {"matchLabels": {}}}, "spec.namespaces.matchLabels"),
+        ({"namespaces": {"matchLabels": {}, "matchNames": ["shop"]}}, "spec.namespaces.matchLabels"),
     ],
 )
 def test_names_the_wrong_field(change: dict[str, Any], field: str) -> None:
@@ -142,6 +153,44 @@ def test_names_the_wrong_field(change: dict[str, Any], field: str) -> None:
 def test_what_is_not_enforced_is_told(change: dict[str, Any], path: str) -> None:
     """A rule that this version does not enforce is listed, never passed over."""
     assert parse_policy({**ROOT, **change}).unsupported == (path,)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        *({name: {"values": []}} for name in ("commonName", "dnsNames", "uris", "emailAddresses")),
+        {"ipAddresses": {"cidrs": []}},
+        {"otherNames": []},
+        {"otherNames": [{"oid": "1.2.3", "values": []}]},
+        {"subject": {"organizations": {"values": []}}},
+        {"usages": []},
+    ],
+    ids=str,
+)
+def test_empty_list_of_what_is_allowed_allows_nothing(allowed: dict[str, Any]) -> None:
+    """Where an empty list narrows, it is taken at its word: none of that attribute."""
+    spec = CertificateSpec(
+        policy="p",
+        secret_name="s",
+        common_name="a.example",
+        dns_names=("a.example",),
+        uris=("urn:a",),
+        email_addresses=("a@example.com",),
+        ip_addresses=("10.0.0.1",),
+        other_names=(OtherName(oid="1.2.3", utf8_value="a"),),
+        subject=Subject(organizations=("A",)),
+        duration=timedelta(hours=1),
+        usages=("server auth",),
+        private_key=PrivateKeySpec(key=KeySpec("ECDSA", 256)),
+        secret_labels={},
+        secret_annotations={},
+    )
+    request = Request(spec=spec, namespace="shop", namespace_labels={})
+    assert _broken(request, {**ROOT, "allowed": allowed}) == _broken(request, ROOT)
+
+
+def _broken(request: Request, policy: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(violation.field, violation.rule) for violation in evaluate(request, parse_policy(policy)).violations]
 
 
 def test_what_asks_for_nothing_is_accepted() -> None:
