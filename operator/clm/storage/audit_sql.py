@@ -18,6 +18,28 @@ VALUES = (
 )
 
 
+ITEM_COLUMNS = (
+    "audit_organization_id uuid, audit_actor_type text, audit_actor_id text, audit_action text,"
+    " audit_object_type text, audit_object_id text, audit_outcome text, audit_reason text, audit_origin text,"
+    " audit_version text, audit_details bytea"
+)
+"""What an item of a batch has for its audit record (see `storage.batch`)."""
+ITEM_VALUES = (
+    "audit_organization_id, audit_actor_type, audit_actor_id, audit_action, audit_object_type, audit_object_id,"
+    " audit_outcome, audit_reason, audit_origin, audit_version, convert_from(audit_details, 'UTF8')::jsonb,"
+    " audit_details"
+)
+
+
+def insert_items(table: str) -> str:
+    """Give the statement that writes a batch of audit records."""
+    return f"""
+    INSERT INTO {table} ({COLUMNS})
+    SELECT {ITEM_VALUES}
+    FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i ({ITEM_COLUMNS})
+    """  # noqa: S608 - constants only
+
+
 def parameters(record: AuditRecord, *, origin: str, version: str) -> dict[str, Any]:
     """Parameters for VALUES."""
     return {

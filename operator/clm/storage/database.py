@@ -6,18 +6,36 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import errors
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from clm.errors import DatabaseUnavailable
+from clm.errors import DatabaseUnavailable, DatabaseUnprepared
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
-# What a broken link, a restart or a fail-over raises; everything else is our own mistake.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+# What a broken link, a restart or a fail-over raises. A server that was demoted answers, and takes no writes (25006);
+# one that is stopped may first end the transactions that wait (25P03, 25P04).
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    PoolTimeout,
+    errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
+    errors.TransactionTimeout,
+)
+# What a database raises that was not migrated, or whose rights were not granted; everything else is our own mistake.
+_UNPREPARED = (
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.UndefinedObject,
+)
 
 
 class Database:
@@ -60,16 +78,45 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection in autocommit mode. Raises DatabaseUnavailable."""
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailable and DatabaseUnprepared."""
         try:
             async with self._pool.connection() as connection:
-                yield connection
+                try:
+                    yield connection
+                except errors.ReadOnlySqlTransaction:
+                    # The pool would lend it for ever; a new one may find the server that leads now.
+                    await connection.close()
+                    raise
         except _AWAY as error:
             raise DatabaseUnavailable(f"{self.name}: {_reason(error)}") from error
+        except _UNPREPARED as error:
+            raise DatabaseUnprepared(
+                f"{self.name}: {_reason(error)}; run `clm migrate` as its owner: it makes and grants what is missing"
+            ) from error
+
+    async def together(self, *statements: tuple[str, Mapping[str, Any]]) -> list[list[tuple[Any, ...]]]:
+        """Run statements in one transaction that takes a single round trip. Returns the rows of each.
+
+        One that fails undoes all of them. Raises what it raised, DatabaseUnavailable or DatabaseUnprepared.
+        """
+        async with self.connection() as connection:
+            try:
+                async with connection.pipeline():
+                    # Plain statements: transaction() would wait for the answer to each of its own.
+                    await connection.execute("BEGIN")
+                    cursors = [
+                        await connection.execute(query, parameters, binary=True) for query, parameters in statements
+                    ]
+                    await connection.execute("COMMIT")
+            except psycopg.DatabaseError:
+                if not connection.broken:
+                    await connection.rollback()
+                raise
+            return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection inside one transaction. Raises DatabaseUnavailable."""
+        """Lend a connection inside one transaction. Raises DatabaseUnavailable and DatabaseUnprepared."""
         async with self.connection() as connection, connection.transaction():
             yield connection
 
@@ -77,6 +124,8 @@ class Database:
 async def _configure(connection: Connection) -> None:
     # Unqualified names must never resolve to somebody else's schema.
     await connection.execute("SET search_path = public, pg_catalog")
+    # A plan made while a table was small, kept for good, would read all of it ever after.
+    await connection.execute("SET plan_cache_mode = force_custom_plan")
     await connection.execute("SET statement_timeout = '30s'")
     await connection.execute("SET idle_in_transaction_session_timeout = '30s'")
 

@@ -44,6 +44,29 @@ def test_a_lone_caller_waits_for_nobody() -> None:
     assert asyncio.run(scenario()) == "alone"
 
 
+def test_after_a_shared_flush_the_next_one_waits_for_company() -> None:
+    """Where callers come in numbers, those that come a moment apart share a flush; the lone one still goes at once."""
+    batches: list[list[str]] = []
+
+    async def flush(items: Sequence[str]) -> Sequence[str]:
+        batches.append(list(items))
+        if "first" in items:
+            late.append(asyncio.create_task(coalescer.submit("late")))
+            await asyncio.sleep(0)
+        return list(items)
+
+    async def scenario() -> None:
+        await asyncio.gather(*(coalescer.submit(name) for name in ("first", "second", "third")))
+        later = asyncio.create_task(coalescer.submit("later"))
+        await asyncio.gather(later, *late)
+        await asyncio.wait_for(coalescer.submit("alone"), 0.5)
+
+    late: list[asyncio.Task[str]] = []
+    coalescer: Coalescer[str, str] = Coalescer(flush, flushers=1, linger_s=1.0)
+    asyncio.run(scenario())
+    assert batches == [["first", "second", "third"], ["late", "later"], ["alone"]]
+
+
 def test_a_poisoned_item_fails_alone() -> None:
     """The others of its transaction are tried again one by one and succeed."""
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import orjson
-
-from clm.storage import audit_sql
+from clm.storage import audit_sql, batch
 from clm.storage.coalescer import Coalescer
 
 if TYPE_CHECKING:
@@ -21,26 +19,32 @@ if TYPE_CHECKING:
 
 # Written again, a row changes only where its certificate has ended meanwhile; it never comes back to life.
 _INSERT = f"""
-WITH written AS (
+WITH item AS (
+    SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
+        id uuid, organization_id uuid, cluster_id uuid, resource_uid uuid, namespace text, name text, revision int,
+        policy_name text, policy_generation bigint, issuer_name text, issuer_certificate_id uuid, issuer_key_id uuid,
+        serial_number bytea, fingerprint bytea, common_name text, sans jsonb, key_algorithm text, usages jsonb,
+        is_ca boolean, not_before timestamptz, not_after timestamptz, renewal_time timestamptz, secret_name text,
+        status text, requested_by jsonb, {audit_sql.ITEM_COLUMNS})
+), written AS (
     INSERT INTO certificate_metadata
         (id, organization_id, cluster_id, resource_uid, namespace, name, revision, policy_name,
          policy_generation, issuer_name, issuer_certificate_id, issuer_key_id, serial_number,
          fingerprint_sha256, common_name, sans, key_algorithm, usages, is_ca, not_before, not_after,
          renewal_time, secret_name, status, requested_by, revoked_at)
-    VALUES
-        (%(id)b, %(organization_id)b, %(cluster_id)b, %(resource_uid)b, %(namespace)s, %(name)s, %(revision)s,
-         %(policy_name)s, %(policy_generation)s, %(issuer_name)s, %(issuer_certificate_id)b, %(issuer_key_id)b,
-         %(serial_number)b, %(fingerprint)b, %(common_name)s, convert_from(%(sans)b, 'UTF8')::jsonb,
-         %(key_algorithm)s, convert_from(%(usages)b, 'UTF8')::jsonb, %(is_ca)b, %(not_before)b, %(not_after)b,
-         %(renewal_time)b, %(secret_name)s, %(status)s, convert_from(%(requested_by)b, 'UTF8')::jsonb,
-         CASE WHEN %(status)s = 'revoked' THEN now() END)
+    SELECT id, organization_id, cluster_id, resource_uid, namespace, name, revision, policy_name, policy_generation,
+           issuer_name, issuer_certificate_id, issuer_key_id, serial_number, fingerprint, common_name, sans,
+           key_algorithm, usages, is_ca, not_before, not_after, renewal_time, secret_name, status, requested_by,
+           CASE WHEN status = 'revoked' THEN now() END
+    FROM item
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status,
         revoked_at = CASE WHEN excluded.status = 'revoked' THEN coalesce(certificate_metadata.revoked_at, now()) END
     WHERE certificate_metadata.status = 'active' AND excluded.status <> 'active'
     RETURNING id
 )
-INSERT INTO audit_log ({audit_sql.COLUMNS}) SELECT {audit_sql.VALUES} FROM written
+INSERT INTO audit_log ({audit_sql.COLUMNS})
+SELECT {audit_sql.ITEM_VALUES} FROM item WHERE id IN (SELECT id FROM written)
 """  # noqa: S608 - constants only
 
 # By name too: an object that was created again supersedes what its predecessor had. Certificates count in seconds, so
@@ -60,7 +64,7 @@ WHERE newer.id = ANY(%(ids)b)
            ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
 """
 
-_AUDIT = f"INSERT INTO audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDITS = audit_sql.insert_items("audit_log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +115,14 @@ class MetadataStore:
 
     async def _write(self, items: Sequence[tuple[MetadataRow, AuditRecord]]) -> Sequence[None]:
         ids = [row.id for row, _ in items]
-        async with self._database.transaction() as connection:
-            async with connection.cursor() as cursor:
-                await cursor.executemany(_INSERT, [self._parameters(row, audit) for row, audit in items])
-            await connection.execute(_SUPERSEDE_EARLIER, {"ids": ids})
+        rows = [self._parameters(row, audit) for row, audit in items]
+        await self._database.together((_INSERT, {"items": batch.items(rows)}), (_SUPERSEDE_EARLIER, {"ids": ids}))
         return [None] * len(items)
 
     async def _write_audits(self, items: Sequence[AuditRecord]) -> Sequence[None]:
-        async with self._database.transaction() as connection, connection.cursor() as cursor:
-            rows = [audit_sql.parameters(record, origin=self._origin, version=self._version) for record in items]
-            await cursor.executemany(_AUDIT, rows)
+        rows = [audit_sql.parameters(record, origin=self._origin, version=self._version) for record in items]
+        async with self._database.connection() as connection:
+            await connection.execute(_AUDITS, {"items": batch.items(rows)})
         return [None] * len(items)
 
     def _parameters(self, row: MetadataRow, audit: AuditRecord) -> dict[str, Any]:
@@ -140,15 +142,15 @@ class MetadataStore:
             "serial_number": row.serial_number,
             "fingerprint": row.fingerprint_sha256,
             "common_name": row.common_name,
-            "sans": orjson.dumps(row.sans),
+            "sans": row.sans,
             "key_algorithm": row.key_algorithm,
-            "usages": orjson.dumps(row.usages),
+            "usages": row.usages,
             "is_ca": row.is_ca,
             "not_before": row.not_before,
             "not_after": row.not_after,
             "renewal_time": row.renewal_time,
             "secret_name": row.secret_name,
             "status": row.status,
-            "requested_by": orjson.dumps(row.requested_by),
+            "requested_by": row.requested_by,
             **audit_sql.parameters(audit, origin=self._origin, version=self._version),
         }

@@ -30,15 +30,19 @@ WHERE r.cluster_id = %(cluster_id)b AND r.resource_uid = ANY(%(uids)b)
 ORDER BY r.resource_uid, r.revision DESC
 """  # noqa: S608 - constants only
 
-# A restore or a GitOps re-creation gives the object a new uid; namespace and name are what stayed.
+# A restore or a GitOps re-creation gives the object a new uid; namespace and name are what stayed. LATERAL and LIMIT
+# have each name looked up in the index: without statistics the planner would rather read every active certificate.
 _NAMESAKE = f"""
-SELECT DISTINCT ON (r.namespace, r.name) {_REVISION}
+SELECT {_REVISION}
 FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS wanted (namespace, name)
-JOIN certificates c
-  ON c.cluster_id = %(cluster_id)b AND c.namespace = wanted.namespace AND c.name = wanted.name
+CROSS JOIN LATERAL (
+    SELECT request_id, state FROM certificates
+    WHERE cluster_id = %(cluster_id)b AND namespace = wanted.namespace AND name = wanted.name
+      AND state = 'active' AND not_after > now() AND deleted_at IS NULL
+    ORDER BY not_before DESC, revision DESC
+    LIMIT 1
+) AS c
 JOIN certificate_requests r ON r.id = c.request_id
-WHERE c.state = 'active' AND c.not_after > now() AND c.deleted_at IS NULL
-ORDER BY r.namespace, r.name, r.not_before DESC, r.revision DESC
 """  # noqa: S608 - constants only
 
 _CERTIFICATE = """

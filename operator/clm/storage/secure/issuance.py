@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import orjson
 from psycopg import errors as pg
 
 from clm.errors import KeyMissing, RevisionTaken
-from clm.storage import audit_sql
+from clm.storage import audit_sql, batch
 from clm.storage.coalescer import Coalescer
 
 if TYPE_CHECKING:
@@ -21,45 +20,59 @@ if TYPE_CHECKING:
     from clm.resources.records import CertificateRow, Intent
     from clm.storage.database import Database
 
-# A write under a KEK holds its row: a rotation that retires the KEK waits for it, or it for the rotation.
-_FENCE = """
-SELECT id FROM encryption_keys WHERE id = ANY(%(ids)b) AND state = 'active' FOR SHARE
-"""
-
+# A write under a KEK holds its row: a rotation that retires the KEK waits for it, or it for the rotation. Where one is
+# no longer active nothing is written.
 _INTEND = f"""
-WITH new_key AS (
+WITH fence AS (
+    SELECT id FROM encryption_keys WHERE id = ANY(%(keks)b) AND state = 'active' FOR SHARE
+), item AS (
+    SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
+        id uuid, organization_id uuid, cluster_id uuid, resource_uid uuid, namespace text, name text, revision int,
+        generation bigint, spec_hash bytea, policy_name text, policy_uid uuid, policy_generation bigint,
+        issuer_key_id uuid, issuer_certificate_id uuid, subject_key_id uuid, private_key_id uuid, serial_number bytea,
+        tbs bytea, signature_algorithm text, not_before timestamptz, not_after timestamptz, common_name text,
+        sans jsonb, is_ca boolean, reason text, key_id uuid, kek_id uuid, key_algorithm text, wrapped_dek bytea,
+        ciphertext bytea, key_spki_sha256 bytea, {audit_sql.ITEM_COLUMNS})
+    WHERE (SELECT count(*) FROM fence) = cardinality(%(keks)b::uuid[])
+), new_key AS (
     INSERT INTO private_keys
         (id, organization_id, encryption_key_id, algorithm, wrap_algorithm, wrapped_dek, ciphertext,
          spki_sha256, state)
-    SELECT %(key_id)b, %(organization_id)b, %(kek_id)b, %(key_algorithm)s, 'aes-256-gcm', %(wrapped_dek)b,
-           %(ciphertext)b, %(key_spki_sha256)b, 'active'
-    WHERE %(key_id)b::uuid IS NOT NULL
+    SELECT key_id, organization_id, kek_id, key_algorithm, 'aes-256-gcm', wrapped_dek, ciphertext, key_spki_sha256,
+           'active'
+    FROM item WHERE key_id IS NOT NULL
 ), request AS (
     INSERT INTO certificate_requests
         (id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation, spec_hash,
          policy_name, policy_uid, policy_generation, issuer_key_id, issuer_certificate_id, subject_key_id,
          private_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
          is_ca, reason, state)
-    VALUES
-        (%(id)b, %(organization_id)b, %(cluster_id)b, %(resource_uid)b, %(namespace)s, %(name)s, %(revision)s,
-         %(generation)s, %(spec_hash)b, %(policy_name)s, %(policy_uid)b, %(policy_generation)s,
-         %(issuer_key_id)b, %(issuer_certificate_id)b, %(subject_key_id)b, %(private_key_id)b,
-         %(serial_number)b, %(tbs)b, %(signature_algorithm)s, %(not_before)b, %(not_after)b, %(common_name)s,
-         convert_from(%(sans)b, 'UTF8')::jsonb, %(is_ca)b, %(reason)s, 'pending')
+    SELECT id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation, spec_hash,
+           policy_name, policy_uid, policy_generation, issuer_key_id, issuer_certificate_id, subject_key_id,
+           private_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
+           is_ca, reason, 'pending'
+    FROM item
 )
-INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) SELECT {audit_sql.ITEM_VALUES} FROM item
 """  # noqa: S608 - constants only
 
 # Who comes second has signed, not issued.
-_ACT = audit_sql.VALUES.replace(
-    "%(audit_action)s", "CASE WHEN EXISTS (SELECT FROM issued) THEN %(audit_action)s ELSE 'certificate.sign' END"
+_ACT = audit_sql.ITEM_VALUES.replace(
+    "audit_action",
+    "CASE WHEN EXISTS (SELECT FROM issued WHERE issued.id = item.id) THEN audit_action ELSE 'certificate.sign' END",
 )
 
 # One statement also where nobody wants the certificate any more: recorded alive for a moment, it could be adopted.
 # Reason 4 is superseded (RFC 5280 5.3.1). The certificate's other columns are the request's: they were decided, and
-# made durable, by the intent.
+# made durable, by the intent. The ids stand there twice: of the recordset's length the planner knows nothing, and would
+# read every request.
 _RECORD = f"""
-WITH issued AS (
+WITH item AS (
+    SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
+        id uuid, certificate bytea, fingerprint bytea, spki_sha256 bytea, subject text, issuer text, ski bytea,
+        aki bytea, path_length int, secret_name text, renewal_due_at timestamptz, unwanted text,
+        {audit_sql.ITEM_COLUMNS})
+), issued AS (
     INSERT INTO certificates
         (id, request_id, organization_id, cluster_id, resource_uid, namespace, name, revision, spec_hash,
          issuer_key_id, issuer_certificate_id, subject_key_id, private_key_id, serial_number, certificate,
@@ -68,32 +81,32 @@ WITH issued AS (
          renewal_due_at)
     SELECT r.id, r.id, r.organization_id, r.cluster_id, r.resource_uid, r.namespace, r.name, r.revision,
            r.spec_hash, r.issuer_key_id, r.issuer_certificate_id, r.subject_key_id, r.private_key_id,
-           r.serial_number, %(certificate)b, %(fingerprint)b, %(spki_sha256)b, %(subject)s, %(issuer)s,
-           r.common_name, r.sans, %(ski)b, %(aki)b, r.not_before, r.not_after, r.is_ca, %(path_length)s,
-           %(secret_name)s, CASE WHEN %(unwanted)s::text IS NULL THEN 'active' ELSE 'revoked' END,
-           %(renewal_due_at)b
-    FROM certificate_requests r
-    WHERE r.id = %(id)b
+           r.serial_number, i.certificate, i.fingerprint, i.spki_sha256, i.subject, i.issuer,
+           r.common_name, r.sans, i.ski, i.aki, r.not_before, r.not_after, r.is_ca, i.path_length,
+           i.secret_name, CASE WHEN i.unwanted IS NULL THEN 'active' ELSE 'revoked' END, i.renewal_due_at
+    FROM item i JOIN certificate_requests r ON r.id = i.id
+    WHERE r.id = ANY(%(ids)b)
     ON CONFLICT DO NOTHING
     RETURNING id, organization_id, issuer_key_id, serial_number
 ), request AS (
-    UPDATE certificate_requests
-    SET state = CASE WHEN %(unwanted)s::text IS NULL THEN 'issued' ELSE 'superseded' END, issued_at = now()
-    WHERE id = %(id)b AND state = 'pending'
+    UPDATE certificate_requests r
+    SET state = CASE WHEN i.unwanted IS NULL THEN 'issued' ELSE 'superseded' END, issued_at = now()
+    FROM item i
+    WHERE r.id = i.id AND r.id = ANY(%(ids)b) AND r.state = 'pending'
 ), revocation AS (
     INSERT INTO certificate_revocations
         (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment)
-    SELECT gen_random_uuid(), organization_id, id, issuer_key_id, serial_number, 4, now(), %(unwanted)s
-    FROM issued WHERE %(unwanted)s::text IS NOT NULL
+    SELECT gen_random_uuid(), n.organization_id, n.id, n.issuer_key_id, n.serial_number, 4, now(), i.unwanted
+    FROM issued n JOIN item i ON i.id = n.id WHERE i.unwanted IS NOT NULL
 ), work AS (
     INSERT INTO clm_work.outbox (id, organization_id, next_attempt_at)
     SELECT id, organization_id, now() + interval '15 seconds' FROM issued
     ON CONFLICT DO NOTHING
 )
-INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({_ACT})
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) SELECT {_ACT} FROM item
 """  # noqa: S608 - constants only
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDITS = audit_sql.insert_items("secure_audit_log")
 
 # What ends is found by name, as the inventory does it: an object that was created again has another uid. The same
 # statement answers what stands now, so that ending the earlier ones costs no round trip.
@@ -168,25 +181,22 @@ class IssuanceStore:
     async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]
         keks = list({row["kek_id"] for row in rows if row["kek_id"] is not None})
-        async with self._database.transaction() as connection:
-            if keks:
-                held = await connection.execute(_FENCE, {"ids": keks})
-                if held.rowcount != len(keks):
-                    raise KeyMissing("the key-encryption key is no longer active")
-            async with connection.cursor() as cursor:
-                await cursor.executemany(_INTEND, rows)
+        async with self._database.connection() as connection:
+            written = await connection.execute(_INTEND, {"items": batch.items(rows), "keks": keks})
+            if written.rowcount != len(rows):
+                raise KeyMissing("the key-encryption key is no longer active")
         return [None] * len(items)
 
     async def _write_records(self, items: Sequence[_Record]) -> Sequence[Standing]:
         ids = [item.row.id for item in items]
-        again = [item.signed_again for item in items if item.signed_again is not None]
-        async with self._database.transaction() as connection:
-            async with connection.cursor() as cursor:
-                await cursor.executemany(_RECORD, [self._record_parameters(item.row, item.audit) for item in items])
-                if again:
-                    await cursor.executemany(_AUDIT, [self._audit_parameters(record) for record in again])
-            cursor = await connection.execute(_SUPERSEDE_EARLIER, {"ids": ids}, binary=True)
-            standing = {row[0]: Standing(row[1], row[2]) for row in await cursor.fetchall()}
+        rows = [self._record_parameters(item.row, item.audit) for item in items]
+        again = [self._audit_parameters(item.signed_again) for item in items if item.signed_again is not None]
+        *_, stands = await self._database.together(
+            (_RECORD, {"items": batch.items(rows), "ids": ids}),
+            *([(_AUDITS, {"items": batch.items(again)})] if again else []),
+            (_SUPERSEDE_EARLIER, {"ids": ids}),
+        )
+        standing = {row[0]: Standing(row[1], row[2]) for row in stands}
         return [standing[row_id] for row_id in ids]
 
     def _audit_parameters(self, record: AuditRecord) -> dict[str, Any]:
@@ -217,7 +227,7 @@ class IssuanceStore:
             "not_before": intent.not_before,
             "not_after": intent.not_after,
             "common_name": intent.common_name,
-            "sans": orjson.dumps(intent.sans),
+            "sans": intent.sans,
             "is_ca": intent.is_ca,
             "reason": intent.reason,
             "key_id": key.id if key else None,
