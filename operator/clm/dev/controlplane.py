@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from clm.dev.identities import Identities, make_identities
+from clm.dev.bearer import make_tokens
+from clm.dev.identities import API_CLIENTS, Identities, make_identities
 from clm.dev.kubeconfig import write_kubeconfig
 from clm.dev.ports import LOOPBACK, choose_ports, remembered_ports
 from clm.errors import StartFailed
@@ -73,6 +74,10 @@ class ControlPlane:
         return self.folder / "ports.json"
 
     @property
+    def _tokens_file(self) -> Path:
+        return self.folder / "tokens.csv"
+
+    @property
     def _manager_kubeconfig(self) -> Path:
         return self.folder / "controller-manager.kubeconfig"
 
@@ -113,12 +118,13 @@ class ControlPlane:
 
     def _write_kubeconfigs(self, identities: Identities, ports: dict[str, int]) -> None:
         server = f"https://{LOOPBACK}:{ports['api']}"
+        tokens = make_tokens(self._tokens_file, {name: API_CLIENTS[name] for name in ("admin", "controller")})
         for path, client in (
-            (self.kubeconfig, "admin"),
-            (self.controller_kubeconfig, "controller"),
-            (self._manager_kubeconfig, "controller-manager"),
+            (self.kubeconfig, tokens["admin"]),
+            (self.controller_kubeconfig, tokens["controller"]),
+            (self._manager_kubeconfig, identities.of("controller-manager")),
         ):
-            write_kubeconfig(path, server=server, ca=identities.api_ca, client=identities.of(client))
+            write_kubeconfig(path, server=server, ca=identities.api_ca, client=client)
 
     def _launch(self, name: str, command: list[str]) -> None:
         # Nothing of the caller's environment concerns these programs, least of all its proxies. On a small machine
@@ -157,6 +163,7 @@ class ControlPlane:
             "tls-cert-file": serving.certificate,
             "tls-private-key-file": serving.key,
             "client-ca-file": identities.api_ca,
+            "token-auth-file": self._tokens_file,
             "etcd-servers": f"https://{LOOPBACK}:{ports['etcd']}",
             "etcd-cafile": identities.etcd_ca,
             "etcd-certfile": etcd_client.certificate,

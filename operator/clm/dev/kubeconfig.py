@@ -1,4 +1,4 @@
-"""Kubeconfig files with the certificates inside, so that one file is all that a client needs."""
+"""Kubeconfig files with the credentials inside, so that one file is all that a client needs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 _NAME = "clm-dev"
 
 
-def write_kubeconfig(path: Path, *, server: str, ca: Path, client: Identity) -> None:
-    """Write a kubeconfig for one client certificate."""
+def write_kubeconfig(path: Path, *, server: str, ca: Path, client: Identity | str) -> None:
+    """Write a kubeconfig for one client: its certificate, or its bearer token."""
     cluster = {"server": server, "certificate-authority-data": _encode(ca)}
-    user = {"client-certificate-data": _encode(client.certificate), "client-key-data": _encode(client.key)}
+    if isinstance(client, str):
+        user = {"token": client}
+    else:
+        user = {"client-certificate-data": _encode(client.certificate), "client-key-data": _encode(client.key)}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
