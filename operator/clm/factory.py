@@ -189,12 +189,15 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     metrics.gauge("clm_queue_depth", "Keys that wait or are worked on", lambda: len(queue) + queue.working)
     metrics.gauge("clm_policies_queued", "Policies whose status is to be looked at", policies.queued)
     relay = Relay(
+        cluster_id=settings.cluster_id,
         view=view,
         client=client,
         history=history,
         outbox=outbox,
         issuance=issuance,
         metadata=metadata,
+        keys=keys,
+        hsm_keys=hsm_keys,
         look_closely=certificates.look_closely,
     )
     return Controller(

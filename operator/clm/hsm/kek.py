@@ -71,7 +71,7 @@ async def generate_kek(
         _refuse_wrapping(key)
         return encrypt_blocking(key, _CHECK_TEXT, aad=_check_aad(key_id))
 
-    return await token.run(operation, deadline_s=deadline_s)
+    return await token.run_long(operation, deadline_s=deadline_s)
 
 
 async def verify_kek(token: Token, key_id: UUID, check_value: bytes, *, deadline_s: float = DEADLINE_S) -> None:

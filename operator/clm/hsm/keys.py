@@ -88,7 +88,7 @@ async def generate_signing_key(
         check_pair(private, spec, made.spki)
         return made
 
-    return await token.run(operation, deadline_s=deadline_s)
+    return await token.run_long(operation, deadline_s=deadline_s)
 
 
 async def find_signing_key(token: Token, key_id: UUID, *, deadline_s: float = DEADLINE_S) -> SigningKey | None:
@@ -108,15 +108,20 @@ async def find_signing_key(token: Token, key_id: UUID, *, deadline_s: float = DE
     return await token.run(operation, deadline_s=deadline_s)
 
 
-async def remove_unfinished(token: Token, key_id: UUID, *, deadline_s: float = DEADLINE_S) -> int:
-    """Destroy every object of that id; returns how many.
+async def remove_unfinished(
+    token: Token, key_id: UUID, *, for_good: bool = False, deadline_s: float = DEADLINE_S
+) -> int:
+    """Destroy every object of that id; returns how many. `for_good`: believe only after a doubt that there is none.
 
     Only for a key whose row is in state `generating`, while its row is locked: nothing was ever signed or wrapped
     with it. For any other row this destroys a key that nobody can make again.
     """
 
     def operation(context: SessionContext) -> int:
-        return make_room(context, key_id, ours=True)
+        removed = make_room(context, key_id, ours=True)
+        if for_good and not removed:
+            context.doubt(key_id)
+        return removed
 
     return await token.run(operation, deadline_s=deadline_s)
 

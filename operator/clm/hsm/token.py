@@ -1,8 +1,8 @@
 """A logged-in token that survives losing its sessions, its connection, or the whole token for a while.
 
-Operations run in worker threads of their own. When one fails because the token or a session is lost, its worker
-connects again (finalize, initialize, login) and repeats the operation, so operations must be safe to repeat.
-Callers wait up to their deadline.
+Operations run in worker threads of their own, those that take seconds apart from the others. When one fails because
+the token or a session is lost, its worker connects again (finalize, initialize, login) and repeats the operation, so
+operations must be safe to repeat. Callers wait up to their deadline.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Token:
         self._pin_file = PinFile(pin_file)
         self._workers = workers
         self._executor: ThreadPoolExecutor | None = None
+        self._long_executor: ThreadPoolExecutor | None = None
         self._library: Library | None = None
         self._local = threading.local()
         self._connecting = threading.Lock()
@@ -90,14 +91,18 @@ class Token:
         if self._executor is None:
             self._library = await asyncio.to_thread(open_library, self._module_path)
             self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="hsm")
+            self._long_executor = ThreadPoolExecutor(1, thread_name_prefix="hsm-long")
         await self.run(SessionContext.check_alive, deadline_s=deadline_s)
 
     async def close(self) -> None:
         """Let running operations end and close the sessions; the last session of the process logs out."""
-        executor, self._executor = self._executor, None
-        if executor is None:
+        executors = (self._executor, self._long_executor)
+        self._executor = self._long_executor = None
+        if executors == (None, None):
             return
-        await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
+        for executor in executors:
+            if executor is not None:
+                await asyncio.to_thread(executor.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self._disconnect)
 
     async def run(self, operation: Callable[[SessionContext], T], *, deadline_s: float = DEADLINE_S) -> T:
@@ -106,14 +111,23 @@ class Token:
         The operation is repeated after a loss, so it must be safe to repeat. Raises what it raises, HsmUnavailable
         at the deadline, PinRejected, TokenMismatch, and HsmError or Unsupported for an error that the token answers.
         """
+        return await self._run(self._executor, operation, deadline_s)
+
+    async def run_long(self, operation: Callable[[SessionContext], T], *, deadline_s: float) -> T:
+        """Run an operation that takes seconds, one at a time, in a session that nobody signs in; else as `run`."""
+        return await self._run(self._long_executor, operation, deadline_s)
+
+    async def _run(
+        self, executor: ThreadPoolExecutor | None, operation: Callable[[SessionContext], T], deadline_s: float
+    ) -> T:
         self._open_library().check_process()
-        if self._executor is None:
+        if executor is None:
             raise HsmUnavailable(f"token {self._label!r} is closed")
         deadline = time.monotonic() + deadline_s
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(deadline_s):
-                return await loop.run_in_executor(self._executor, self._perform, operation, deadline)
+                return await loop.run_in_executor(executor, self._perform, operation, deadline)
         except TimeoutError:
             raise HsmUnavailable(f"token {self._label!r} did not answer within {deadline_s:g} s") from None
 

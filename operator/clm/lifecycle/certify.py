@@ -100,7 +100,10 @@ class Certifier:
             )
         if row is not None and row.state == "active":
             return row
-        return await self._hsm_keys.ensure(row or _new_ca_key(owner, self._organization_id, wanted.key))
+        if row is None:
+            version = await self._keys.next_version(owner)
+            row = _new_ca_key(owner, self._organization_id, wanted.key, version=version)
+        return await self._hsm_keys.ensure(row)
 
     def _state(
         self,
@@ -226,8 +229,7 @@ class Certifier:
         )
 
 
-def _new_ca_key(owner: Owner, organization_id: uuid.UUID, algorithm: KeySpec) -> HsmKeyRow:
-    version = 1
+def _new_ca_key(owner: Owner, organization_id: uuid.UUID, algorithm: KeySpec, *, version: int) -> HsmKeyRow:
     return HsmKeyRow(
         id=uuid.uuid5(NAMESPACE, f"ca-key/{owner.cluster_id}/{owner.resource_uid}/{version}"),
         organization_id=organization_id,

@@ -11,9 +11,10 @@ a missing key means that the token is gone, never "make a new one".
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from clm.errors import KeyMismatch, KeyMissing
+from clm.errors import HsmUnavailable, KeyMismatch, KeyMissing
 from clm.hsm import kek as hsm_kek
 from clm.hsm import keys as hsm_keys
 from clm.hsm.uri import TokenUri
@@ -30,19 +31,50 @@ if TYPE_CHECKING:
     from clm.storage.secure.keys import KeyStore
 
 
+_MOST_WAITING = 4
+"""So many callers may wait until the token has made another key; the others come again later."""
+
+
 class HsmKeys:
-    """Makes and finds the keys that live in the token."""
+    """Makes and finds the keys that live in the token.
+
+    One key is made at a time: each holds a connection, and a worker of the reconcilers, for as long as the token
+    takes.
+    """
 
     def __init__(self, *, token: Token, store: KeyStore, boundary: Boundary) -> None:
         self._token = token
         self._store = store
         self._boundary = boundary
+        self._making = asyncio.Semaphore(1)
+        self._waiting = 0
 
     async def ensure(self, row: HsmKeyRow) -> HsmKeyRow:
         """Bring the key of this row into being, whatever an earlier attempt left. Returns the `active` row.
 
-        Raises KeyMissing when the row is neither `generating` nor `active`, HsmUnavailable, DatabaseUnavailable.
+        Raises KeyMissing when the row is neither `generating` nor `active`, DatabaseUnavailable, and HsmUnavailable,
+        also while the token makes too many others.
         """
+        if self._waiting >= _MOST_WAITING:
+            raise HsmUnavailable("the token is making other keys; this one's turn comes later")
+        self._waiting += 1
+        try:
+            async with self._making:
+                return await self._ensure(row)
+        finally:
+            self._waiting -= 1
+
+    async def discard(self, row: HsmKeyRow, *, why: str) -> None:
+        """Remove from the token what there is of a key that was never finished; its row becomes `destroyed`.
+
+        Does nothing when the row is not `generating` any more. A crash in between leaves a `generating` row.
+        """
+        async with self._making, self._store.locked(row.id) as locked:
+            if locked is not None and locked.row.state == "generating":
+                await hsm_keys.remove_unfinished(self._token, row.id, for_good=True)
+                await locked.discard(why, _audit(row, "key.destroy", reason=why))
+
+    async def _ensure(self, row: HsmKeyRow) -> HsmKeyRow:
         wrap_algorithm = "aes-256-gcm" if row.purpose == "kek" else None
         await self._store.insert_generating(row, _audit(row, "key.generate"), wrap_algorithm=wrap_algorithm)
         self._boundary("key.row-written")
@@ -101,11 +133,12 @@ def _uri(token: Token, key_id: uuid.UUID) -> TokenUri:
     return TokenUri(path=values)
 
 
-def _audit(row: HsmKeyRow, action: str) -> AuditRecord:
+def _audit(row: HsmKeyRow, action: str, *, reason: str | None = None) -> AuditRecord:
     return AuditRecord(
         organization_id=row.organization_id,
         action=action,  # type: ignore[arg-type]
         object_type="key",
         object_id=str(row.id),
+        reason=reason,
         details={"purpose": row.purpose, "algorithm": row.algorithm, "version": row.version, "label": row.label},
     )

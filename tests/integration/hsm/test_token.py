@@ -157,6 +157,52 @@ def test_first_come_first_served(token_store: TokenStore) -> None:
     assert order == list(range(100))
 
 
+def test_signatures_do_not_wait_for_a_generation(token_store: TokenStore) -> None:
+    """While the one worker signs, a large key is made beside it: what was asked for later is done first."""
+    key_id, order = uuid.uuid4(), []
+
+    async def act(token: Token) -> None:
+        await generate_signing_key(token, key_id=key_id, label="signs", spec=P256)
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def generate() -> None:
+            spec = KeySpec("RSA", 4096)
+            await token.run_long(lambda _context: loop.call_soon_threadsafe(begun.set), deadline_s=30)
+            await generate_signing_key(token, key_id=uuid.uuid4(), label="large", spec=spec)
+            order.append("generated")
+
+        async def signed() -> None:
+            await begun.wait()
+            for _ in range(20):
+                await sign(token, key_id, spec=P256, hash_name="sha256", data=MESSAGE)
+            order.append("signed")
+
+        await asyncio.gather(generate(), signed())
+
+    token_store.do(act, workers=1)
+    assert order == ["signed", "generated"]
+
+
+def test_long_operations_run_one_at_a_time(token_store: TokenStore) -> None:
+    """Two generations never run together, and those that are asked for first run first."""
+    seen: list[tuple[int, int]] = []
+    running = 0
+
+    def note(place: int, _context: SessionContext) -> None:
+        nonlocal running
+        running += 1
+        seen.append((place, running))
+        time.sleep(0.01)
+        running -= 1
+
+    async def act(token: Token) -> None:
+        await asyncio.gather(*(token.run_long(partial(note, place), deadline_s=30) for place in range(5)))
+
+    token_store.do(act, workers=4)
+    assert seen == [(place, 1) for place in range(5)]
+
+
 def test_deadline_while_waiting(token_store: TokenStore) -> None:
     """A caller behind a slow call gets its answer at its deadline, and its operation never runs."""
     ran = []

@@ -110,6 +110,14 @@ class Workshop:
             owner=owner,
         )
 
+    async def cut(self, row: HsmKeyRow, *, boundary: str = "hsm.key-generated") -> None:
+        """Make a CA key, and die on the way."""
+        try:
+            await HsmKeys(token=self.token, store=self.keys, boundary=crash_at(boundary)).ensure(row)
+        except Crash:
+            return
+        raise AssertionError(f"{boundary} was not passed")
+
     async def root(self) -> Issuer:
         """Make a self-signed CA."""
         owner = self.owner("root")

@@ -66,7 +66,9 @@ def test_other_keys_are_refused() -> None:
 
 def test_numbers_of_an_own_key_are_not_checked_again(keys: Keys) -> None:
     """Reading a stored RSA key does not stop the event loop for OpenSSL's whole check; reading a foreign one does."""
-    numbers = keys.get("leaf", KeySpec("RSA", 2048)).private_numbers()  # type: ignore[union-attr]
+    key = keys.get("leaf", KeySpec("RSA", 2048))
+    assert isinstance(key, rsa.RSAPrivateKey)
+    numbers = key.private_numbers()
     wrong = rsa.RSAPrivateNumbers(
         numbers.p, numbers.q, numbers.d + 2, numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.public_numbers
     ).private_key(unsafe_skip_rsa_key_validation=True)

@@ -44,6 +44,11 @@ SET state = 'active', activated_at = now(), token_label = %(token_label)s, token
 WHERE id = %(id)s AND state = 'generating'
 """
 
+_DISCARD = """
+UPDATE encryption_keys SET state = 'destroyed', destroyed_at = now(), state_reason = %(reason)s
+WHERE id = %(id)s AND state = 'generating'
+"""
+
 # Namespace and name find the key of an object that was created again after a restore.
 _OWNED = f"""
 SELECT {_COLUMNS} FROM encryption_keys
@@ -60,6 +65,19 @@ WHERE purpose = %(purpose)s AND organization_id = %(organization_id)s AND delete
   AND state IN ('generating', 'active')
 ORDER BY version DESC
 """  # noqa: S608 - constants only
+
+_UNFINISHED = f"""
+SELECT {_COLUMNS} FROM encryption_keys
+WHERE purpose = 'ca-signing' AND cluster_id = %(cluster_id)s AND state = 'generating'
+  AND created_at < now() - %(older_than_s)s * interval '1 second'
+ORDER BY created_at
+"""  # noqa: S608 - constants only
+
+# Also of keys that are destroyed: a restored object has the uid, and would derive the id, of one that was.
+_NEXT_VERSION = """
+SELECT coalesce(max(version), 0) + 1 FROM encryption_keys
+WHERE purpose = 'ca-signing' AND cluster_id = %(cluster_id)s AND resource_uid = %(resource_uid)s
+"""
 
 _LOCK = f"SELECT {_COLUMNS} FROM encryption_keys WHERE id = %(id)s FOR UPDATE"  # noqa: S608
 
@@ -84,6 +102,7 @@ class LockedKey:
 
     row: HsmKeyRow
     activate: Callable[[NewKey, AuditRecord], Awaitable[None]]
+    discard: Callable[[str, AuditRecord], Awaitable[None]]
 
 
 class KeyStore:
@@ -149,12 +168,27 @@ class KeyStore:
                 )
                 await self._audit(connection, audit)
 
-            yield LockedKey(_row(row), activate)
+            async def discard(reason: str, audit: AuditRecord) -> None:
+                await connection.execute(_DISCARD, {"id": key_id, "reason": reason})
+                await self._audit(connection, audit)
+
+            yield LockedKey(_row(row), activate, discard)
 
     async def owned_by(self, owner: Owner) -> HsmKeyRow | None:
         """CA key of a Certificate object, by uid or else by namespace and name."""
         rows = await self._rows(_OWNED, owner._asdict())
         return rows[0] if rows else None
+
+    async def next_version(self, owner: Owner) -> int:
+        """Version of the next CA key of this very object."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_NEXT_VERSION, owner._asdict())
+            row = await cursor.fetchone()
+            return int(row[0]) if row else 1
+
+    async def unfinished(self, *, cluster_id: uuid.UUID, older_than_s: float) -> list[HsmKeyRow]:
+        """CA keys of one cluster that have been `generating` for that long."""
+        return await self._rows(_UNFINISHED, {"cluster_id": cluster_id, "older_than_s": older_than_s})
 
     async def of_purpose(self, purpose: KeyPurpose, organization_id: uuid.UUID) -> list[HsmKeyRow]:
         """Every living key of one purpose, newest version first."""
