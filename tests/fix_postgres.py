@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +20,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from clm.dev.postgres import OWNER, PostgresCluster
+from clm.dev.postgres import PostgresCluster
+from clm.dev.postgres_access import MIGRATOR, OPERATORS, SUPERUSER, USERS, Access
 from clm.dev.postgres_binaries import find_postgres
+from clm.dev.postgres_users import provision
 from clm.storage.migrations import migrate
 from clm.storage.partitions import ensure_audit_partitions
 
@@ -36,14 +37,28 @@ NAMES: tuple[DatabaseName, ...] = ("secure", "core")
 
 @dataclass(frozen=True, slots=True)
 class DatabasePair:
-    """DSNs of two migrated databases, as their owner, with audit partitions for a year."""
+    """Two migrated databases with audit partitions for a year, by the names that they have on the server."""
 
-    secure: str
-    core: str
+    cluster: PostgresCluster
+    names: dict[DatabaseName, str]
 
-    def dsn(self, database: DatabaseName) -> str:
-        """DSN of one of the two."""
-        return self.secure if database == "secure" else self.core
+    @property
+    def secure(self) -> str:
+        """DSN of clm_secure_db, as the operator."""
+        return self.dsn("secure")
+
+    @property
+    def core(self) -> str:
+        """DSN of clm_core_db, as the operator."""
+        return self.dsn("core")
+
+    def dsn(self, database: DatabaseName, user: str | None = None) -> str:
+        """DSN of one of the two, as one of its users, by default the operator."""
+        return self.cluster.dsn(self.names[database], user or OPERATORS[database])
+
+    def superuser_dsn(self, database: DatabaseName) -> str:
+        """DSN of one of the two, as the superuser, who is bound by no right and no policy."""
+        return self.cluster.superuser_dsn(self.names[database])
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +69,31 @@ class Server:
     numbers: Iterator[int]
 
     @contextmanager
-    def database(self, *, template: str = "template0") -> Iterator[str]:
-        """Lend a database of its own, by DSN."""
+    def database(self, *, template: str = "template0", owner: str = "clm_owner") -> Iterator[str]:
+        """Lend a database of its own, by name."""
         name = f"test_{next(self.numbers)}"
-        self._execute("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, OWNER)
+        self.execute("CREATE DATABASE {} TEMPLATE {} OWNER {}", name, template, owner)
         try:
-            yield self.cluster.dsn(name)
+            yield name
         finally:
-            self._execute("DROP DATABASE {} WITH (FORCE)", name)
+            self.execute("DROP DATABASE {} WITH (FORCE)", name)
 
-    def _execute(self, statement: str, *names: str) -> None:
+    @contextmanager
+    def pair(self) -> Iterator[DatabasePair]:
+        """Lend copies of the two migrated databases."""
+        with (
+            self.database(template="template_secure") as secure,
+            self.database(template="template_core") as core,
+        ):
+            # A copy has everything of its template but the rights to connect.
+            for name, users in ((secure, USERS["secure"]), (core, USERS["core"])):
+                self.execute("REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
+                for user in users:
+                    self.execute("GRANT CONNECT ON DATABASE {} TO {}", name, user)
+            yield DatabasePair(self.cluster, {"secure": secure, "core": core})
+
+    def execute(self, statement: str, *names: str) -> None:
+        """Run a statement as the superuser; each {} is the next of the names."""
         with psycopg.connect(self.cluster.superuser_dsn(), autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
@@ -75,7 +105,8 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
     folder = Path(tempfile.mkdtemp(prefix="clm-test-"))
     folder.chmod(0o755)
     binaries = find_postgres(os.environ, embedded_copy=folder / "embedded")
-    cluster = PostgresCluster(folder / "postgres", binaries, folder / "postgres.log")
+    access = Access(folder / "postgres", tuple(dict.fromkeys((*USERS["secure"], *USERS["core"]))))
+    cluster = PostgresCluster(folder / "postgres", binaries, folder / "postgres.log", access)
     try:
         cluster.start()
         yield cluster
@@ -88,27 +119,24 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
 def postgres_server(postgres_cluster: PostgresCluster) -> Server:
     """The server, with a migrated template for each of the two databases."""
     for name in NAMES:
-        dsn = postgres_cluster.create_database(f"template_{name}")
-        migrate(dsn, name)
-        asyncio.run(_make_partitions(dsn, name))
+        provision(postgres_cluster, f"template_{name}")
+        migrate(postgres_cluster.dsn(f"template_{name}", MIGRATOR), name)
+        asyncio.run(_make_partitions(postgres_cluster.dsn(f"template_{name}", OPERATORS[name])))
     return Server(postgres_cluster, count(1))
 
 
 @pytest.fixture
 def databases(postgres_server: Server) -> Iterator[DatabasePair]:
     """Two migrated databases that nobody else sees."""
-    with (
-        postgres_server.database(template="template_secure") as secure,
-        postgres_server.database(template="template_core") as core,
-    ):
-        yield DatabasePair(secure, core)
+    with postgres_server.pair() as pair:
+        yield pair
 
 
 @pytest.fixture
 def empty_database(postgres_server: Server) -> Iterator[str]:
-    """A database with nothing in it."""
-    with postgres_server.database() as dsn:
-        yield dsn
+    """DSN of a database with nothing in it, as the superuser, who owns it."""
+    with postgres_server.database(owner=SUPERUSER) as name:
+        yield postgres_server.cluster.superuser_dsn(name)
 
 
 @pytest.fixture
@@ -141,6 +169,6 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-async def _make_partitions(dsn: str, name: DatabaseName) -> None:
+async def _make_partitions(dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        await ensure_audit_partitions(connection, name, now=datetime.now(UTC))
+        await ensure_audit_partitions(connection)

@@ -158,6 +158,7 @@ SET timezone = 'UTC' SET lock_timeout = '5s' AS $$
 DECLARE
     -- The clock of the database, because it stamps the records.
     this_month constant timestamptz := date_trunc('month', clock_timestamp());
+    parts constant oid := 'clm_audit_parts'::regnamespace;
     first timestamptz;
     partition text;
     locked boolean := false;
@@ -168,12 +169,12 @@ BEGIN
     FOR ahead IN 0 .. months_ahead LOOP
         first := this_month + ahead * interval '1 month';
         partition := 'audit_log_' || to_char(first, 'YYYY_MM');
-        CONTINUE WHEN to_regclass('clm_audit_parts.' || partition) IS NOT NULL;
+        CONTINUE WHEN EXISTS (SELECT FROM pg_class WHERE relnamespace = parts AND relname = partition);
         IF NOT locked THEN
             PERFORM pg_advisory_xact_lock(1129073922);
             locked := true;
-            -- Another process may have made it while this one waited.
-            CONTINUE WHEN to_regclass('clm_audit_parts.' || partition) IS NOT NULL;
+            -- Another process may have made it while this one waited; to_regclass would not know yet.
+            CONTINUE WHEN EXISTS (SELECT FROM pg_class WHERE relnamespace = parts AND relname = partition);
         END IF;
         EXECUTE format('CREATE TABLE clm_audit_parts.%I (LIKE public.audit_log INCLUDING ALL)', partition);
         PERFORM clm_guard.guard_audit_partition(format('clm_audit_parts.%I', partition)::regclass);

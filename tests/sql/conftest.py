@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.fix_postgres import DatabasePair
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clm.storage.migration_files import DatabaseName
-    from tests.fix_postgres import Server
+    from tests.fix_postgres import DatabasePair, Server
 
 
 @pytest.fixture(params=["secure", "core"])
@@ -27,31 +25,28 @@ def database(request: pytest.FixtureRequest) -> DatabaseName:
 @pytest.fixture(scope="session")
 def shared_databases(postgres_server: Server) -> Iterator[DatabasePair]:
     """Two migrated databases in which nothing is ever committed."""
-    with (
-        postgres_server.database(template="template_secure") as secure,
-        postgres_server.database(template="template_core") as core,
-    ):
-        yield DatabasePair(secure, core)
+    with postgres_server.pair() as pair:
+        yield pair
 
 
 @pytest.fixture
 def connection(shared_databases: DatabasePair, database: DatabaseName) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to that database, as its owner."""
-    with _rolled_back(shared_databases.dsn(database)) as connection:
+    """A connection to that database, as the superuser."""
+    with _rolled_back(shared_databases.superuser_dsn(database)) as connection:
         yield connection
 
 
 @pytest.fixture
 def secure(shared_databases: DatabasePair) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to clm_secure_db, as its owner."""
-    with _rolled_back(shared_databases.secure) as connection:
+    """A connection to clm_secure_db, as the superuser."""
+    with _rolled_back(shared_databases.superuser_dsn("secure")) as connection:
         yield connection
 
 
 @pytest.fixture
 def core(shared_databases: DatabasePair) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to clm_core_db, as its owner."""
-    with _rolled_back(shared_databases.core) as connection:
+    """A connection to clm_core_db, as the superuser."""
+    with _rolled_back(shared_databases.superuser_dsn("core")) as connection:
         yield connection
 
 

@@ -22,6 +22,7 @@ class Expected:
     tables: set[str]
     views: set[str]
     updated_at: set[str]
+    audit_log: str
     least_indexes: int
 
 
@@ -33,6 +34,7 @@ EXPECTED: dict[DatabaseName, Expected] = {
         },
         views={"active_certificates", "expiring_certificates"},
         updated_at={"encryption_keys", "private_keys", "certificates", "certificate_requests"},
+        audit_log="secure_audit_log",
         least_indexes=25,
     ),
     "core": Expected(
@@ -45,6 +47,7 @@ EXPECTED: dict[DatabaseName, Expected] = {
         updated_at={
             "users", "roles", "organizations", "policies", "workflows", "workflow_instances", "certificate_metadata",
         },
+        audit_log="audit_log",
         least_indexes=45,
     ),
 }  # fmt: skip
@@ -83,12 +86,29 @@ AND c.relnamespace::regnamespace::text = ANY (ARRAY['public', 'clm_work', 'clm_m
 AND obj_description(c.oid, 'pg_class') IS NULL
 """
 
+# As pg_trigger.tgtype counts: 1 for each row, 2 before, 8 delete, 16 update, 32 truncate.
+BEFORE_UPDATE = 1 + 2 + 16
+BEFORE_UPDATE_OR_DELETE = BEFORE_UPDATE + 8
+BEFORE_TRUNCATE = 2 + 32
+
 NOT_OF_EXTENSIONS = "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {}.oid AND d.deptype = 'e')"
 
 
 def names(connection: Connection, query: str) -> set[str]:
     """First column of every row."""
     return {row[0] for row in connection.execute(query.encode()).fetchall()}
+
+
+def triggers(connection: Connection, schema: str, function: str) -> set[tuple[str, int, str, str]]:
+    """Table, kind, function and firing of every trigger of a schema that calls a function of that pattern."""
+    query = """
+        SELECT t.tgrelid::regclass::text, t.tgtype::int, t.tgfoid::regproc::text, t.tgenabled::text
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE NOT t.tgisinternal AND c.relnamespace = %s::regnamespace AND t.tgfoid::regproc::text LIKE %s
+    """
+    found = connection.execute(query, [schema, function]).fetchall()
+    assert len(set(found)) == len(found)
+    return set(found)
 
 
 def test_tables_and_views(connection: Connection, database: DatabaseName) -> None:
@@ -105,12 +125,27 @@ def test_triggers_and_functions(connection: Connection, database: DatabaseName) 
         WHERE pronamespace = 'public'::regnamespace AND {NOT_OF_EXTENSIONS.format("p")}
     """
     assert names(connection, functions) == {"set_updated_at"}
-    # 19: for each row, before, update.
-    triggers = """
-        SELECT t.tgrelid::regclass::text, t.tgtype, t.tgfoid::regproc::text FROM pg_trigger t WHERE NOT t.tgisinternal
-    """
-    found = connection.execute(triggers).fetchall()
-    assert sorted(found) == sorted((table, 19, "set_updated_at") for table in EXPECTED[database].updated_at)
+    updated_at = {(table, BEFORE_UPDATE, "set_updated_at", "O") for table in EXPECTED[database].updated_at}
+    assert triggers(connection, "public", "set_updated_at") == updated_at
+
+
+def test_guards(connection: Connection, database: DatabaseName) -> None:
+    """Beside those, public has the guards of the audit log and of the keys' states, which nothing puts to rest."""
+    log = EXPECTED[database].audit_log
+    guards = {
+        (log, BEFORE_UPDATE_OR_DELETE, "clm_guard.refuse_change", "A"),
+        (log, BEFORE_TRUNCATE, "clm_guard.refuse_change", "A"),
+    }
+    if database == "secure":
+        guards.add(("encryption_keys", BEFORE_UPDATE, "clm_guard.check_key_state", "A"))
+    assert triggers(connection, "public", "clm_guard.%") == guards
+    partitions = names(connection, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'clm_audit_parts'")
+    assert len(partitions) == 13
+    assert triggers(connection, "clm_audit_parts", "%") == {
+        (f"clm_audit_parts.{partition}", kind, "clm_guard.refuse_change", "A")
+        for partition in partitions
+        for kind in (BEFORE_UPDATE_OR_DELETE, BEFORE_TRUNCATE)
+    }
 
 
 def test_indexes_and_extensions(connection: Connection, database: DatabaseName) -> None:

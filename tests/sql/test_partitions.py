@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from psycopg import errors as pg
 
-from clm.storage.partitions import PARENTS, Month, ensure_audit_partitions
+from clm.storage.partitions import PARENTS, ensure_audit_partitions, month_stands
 
 if TYPE_CHECKING:
     from clm.storage.migration_files import DatabaseName
@@ -22,6 +22,15 @@ FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = %s::regclass AND c.relnamespace = 'clm_audit_parts'::regnamespace
 ORDER BY 1
 """
+SHAPE = """
+SELECT (SELECT count(*) FROM pg_index WHERE indrelid = c.oid),
+       (SELECT jsonb_object_agg(tgenabled, number)
+        FROM (SELECT tgenabled, count(*) AS number FROM pg_trigger WHERE tgrelid = c.oid GROUP BY 1) AS firing),
+       c.relowner::regrole::text,
+       (SELECT count(*) FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND col_description(c.oid, a.attnum) IS NULL)
+FROM pg_class c WHERE c.oid = %s::regclass
+"""
 RECORD = """
 INSERT INTO {} (occurred_at, organization_id, actor_type, actor_id, action, object_type, object_id)
 VALUES (%s, gen_random_uuid(), 'operator', 'test', 'certificate.issue', 'certificate', 'x')
@@ -29,12 +38,17 @@ RETURNING tableoid::regclass::text
 """
 
 
-async def ensure(dsn: str, database: DatabaseName, *, months_ahead: int = 12, now: datetime | None = None) -> list[str]:
+def month(ahead: int) -> datetime:
+    """First instant of the month that lies so many months ahead of this one, in UTC."""
+    now = datetime.now(UTC)
+    years, index = divmod(now.month - 1 + ahead, 12)
+    return datetime(now.year + years, index + 1, 1, tzinfo=UTC)
+
+
+async def ensure(dsn: str, *, months_ahead: int = 12) -> list[str]:
     """Make partitions over a connection of its own."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        return await ensure_audit_partitions(
-            connection, database, months_ahead=months_ahead, now=now or datetime.now(UTC)
-        )
+        return await ensure_audit_partitions(connection, months_ahead=months_ahead)
 
 
 def record(connection: psycopg.Connection[tuple[Any, ...]], table: str, moment: datetime) -> str:
@@ -46,51 +60,54 @@ def record(connection: psycopg.Connection[tuple[Any, ...]], table: str, moment: 
 
 def test_a_year_ahead(databases: DatabasePair, database: DatabaseName) -> None:
     """There is a partition for this month and each of the twelve that follow, without gap or overlap."""
-    with psycopg.connect(databases.dsn(database)) as connection:
+    with psycopg.connect(databases.superuser_dsn(database)) as connection:
         rows = connection.execute(ATTACHED, [PARENTS[database]]).fetchall()
     assert len(rows) == 13
-    first = Month.of(datetime.now(UTC))
-    for offset, (name, bounds) in enumerate(rows):
-        month = first.plus(offset)
-        assert name == f"{PARENTS[database]}_{month.year}_{month.month:02}"
-        starts = [f"{each.year}-{each.month:02}-01 00:00:00+00" for each in (month, month.plus(1))]
+    for ahead, (name, bounds) in enumerate(rows):
+        assert name == f"{PARENTS[database]}_{month(ahead):%Y_%m}"
+        starts = [f"{month(each):%Y-%m}-01 00:00:00+00" for each in (ahead, ahead + 1)]
         assert bounds == f"FOR VALUES FROM ('{starts[0]}') TO ('{starts[1]}')"
 
 
 def test_a_record_goes_to_its_month_or_nowhere(databases: DatabasePair, database: DatabaseName) -> None:
     """The last instant of a month and the first of the next are apart; a month without partition takes no record."""
     table = PARENTS[database]
-    month = Month.of(datetime.now(UTC)).plus(1)
-    with psycopg.connect(databases.dsn(database), autocommit=True) as connection:
-        last = record(connection, table, month.start - timedelta(microseconds=1))
-        first = record(connection, table, month.start)
-        assert first == f"clm_audit_parts.{table}_{month.year}_{month.month:02}"
+    with psycopg.connect(databases.superuser_dsn(database), autocommit=True) as connection:
+        last = record(connection, table, month(1) - timedelta(microseconds=1))
+        first = record(connection, table, month(1))
+        assert first == f"clm_audit_parts.{table}_{month(1):%Y_%m}"
         assert last < first
         with pytest.raises(pg.CheckViolation, match="no partition of relation"):
-            record(connection, table, month.plus(13).start)
+            record(connection, table, month(14))
         rows = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
         assert rows == (2,)
 
 
 def test_what_stands_is_not_made_again(databases: DatabasePair, database: DatabaseName) -> None:
-    """Made again it makes nothing; a month later it makes the one that is missing, with every index and comment."""
-    dsn, table = databases.dsn(database), PARENTS[database]
-    assert asyncio.run(ensure(dsn, database)) == []
-    later = Month.of(datetime.now(UTC)).plus(1)
-    made = asyncio.run(ensure(dsn, database, now=later.start))
-    newest = later.plus(12)
-    assert made == [f"{table}_{newest.year}_{newest.month:02}"]
-    with psycopg.connect(dsn) as connection:
-        name = f"clm_audit_parts.{made[0]}"
-        indexes = "SELECT count(*) FROM pg_index i JOIN pg_inherits h ON h.inhrelid = i.indexrelid WHERE i.indrelid = "
-        assert connection.execute(f"{indexes} %s::regclass".encode(), [name]).fetchone() == (5,)
+    """Made again it makes nothing; a month more is made whole: every index, the comments, the guards, the owner."""
+    table = PARENTS[database]
+    assert asyncio.run(ensure(databases.dsn(database))) == []
+    made = asyncio.run(ensure(databases.dsn(database), months_ahead=14))
+    assert made == [f"{table}_{month(ahead):%Y_%m}" for ahead in (13, 14)]
+    with psycopg.connect(databases.superuser_dsn(database)) as connection:
+        for partition in made:
+            row = connection.execute(SHAPE, [f"clm_audit_parts.{partition}"]).fetchone()
+            assert row == (5, {"A": 2}, "clm_owner", 0)
+
+
+def test_a_gap_is_filled(databases: DatabasePair) -> None:
+    """A month that is missing among those that stand is made; the database's own month comes first."""
+    with psycopg.connect(databases.superuser_dsn("core"), autocommit=True) as connection:
+        for ahead in (0, 5):
+            connection.execute(f"DROP TABLE clm_audit_parts.audit_log_{month(ahead):%Y_%m}".encode())
+    assert asyncio.run(ensure(databases.core)) == [f"audit_log_{month(ahead):%Y_%m}" for ahead in (0, 5)]
 
 
 def test_eight_at_once(databases: DatabasePair) -> None:
     """Each partition is made by exactly one of eight processes."""
 
     async def all_at_once() -> list[list[str]]:
-        return await asyncio.gather(*(ensure(databases.secure, "secure", months_ahead=16) for _ in range(8)))
+        return await asyncio.gather(*(ensure(databases.secure, months_ahead=16) for _ in range(8)))
 
     made = asyncio.run(all_at_once())
     assert sorted(map(len, made)) == [0, 0, 0, 0, 0, 0, 0, 4]
@@ -98,26 +115,27 @@ def test_eight_at_once(databases: DatabasePair) -> None:
 
 def test_issuance_is_not_held_up(databases: DatabasePair) -> None:
     """A transaction that has written records hinders no new partition, and none hinders it."""
-    with psycopg.connect(databases.secure) as issuing:
+    with psycopg.connect(databases.superuser_dsn("secure")) as issuing:
         record(issuing, "secure_audit_log", datetime.now(UTC))
-        assert len(asyncio.run(ensure(databases.secure, "secure", months_ahead=13))) == 1
+        assert len(asyncio.run(ensure(databases.secure, months_ahead=13))) == 1
         record(issuing, "secure_audit_log", datetime.now(UTC))
 
 
-def test_a_clock_that_is_ahead(databases: DatabasePair) -> None:
-    """The database stamps the records: its own month is made even where the caller's clock is in a later one."""
-    this = Month.of(datetime.now(UTC))
-    with psycopg.connect(databases.core, autocommit=True) as connection:
-        connection.execute(f"DROP TABLE clm_audit_parts.audit_log_{this.year}_{this.month:02}".encode())
-    made = asyncio.run(ensure(databases.core, "core", now=this.plus(1).start))
-    assert made[0] == f"audit_log_{this.year}_{this.month:02}"
+@pytest.mark.parametrize("months", [-1, 121, None])
+def test_no_more_than_ten_years(databases: DatabasePair, months: int | None) -> None:
+    """Whoever may call the function cannot fill the catalog with it."""
+    with psycopg.connect(databases.core) as connection, pytest.raises(pg.InvalidParameterValue, match="0 and 120"):
+        connection.execute("SELECT clm_guard.ensure_audit_partitions(%s)", [months])
 
 
-def test_months() -> None:
-    """A month is one of UTC, and December is followed by January."""
-    assert Month(2026, 12).plus(1) == Month(2027, 1)
-    assert Month(2026, 1).plus(-1) == Month(2025, 12)
-    eastern = timezone(timedelta(hours=9))
-    assert Month.of(datetime(2027, 1, 1, 8, 59, tzinfo=eastern)) == Month(2026, 12)
-    with pytest.raises(ValueError, match="without time zone"):
-        Month.of(datetime(2027, 1, 1))  # noqa: DTZ001
+def test_whether_this_month_stands(databases: DatabasePair, database: DatabaseName) -> None:
+    """It is told without any right to the partitions."""
+
+    async def stands() -> bool:
+        async with await psycopg.AsyncConnection.connect(databases.dsn(database)) as connection:
+            return await month_stands(connection, database)
+
+    assert asyncio.run(stands())
+    with psycopg.connect(databases.superuser_dsn(database), autocommit=True) as connection:
+        connection.execute(f"DROP TABLE clm_audit_parts.{PARENTS[database]}_{month(0):%Y_%m}".encode())
+    assert not asyncio.run(stands())

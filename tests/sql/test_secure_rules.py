@@ -73,6 +73,7 @@ def test_a_wrapped_subject_key_counts_as_active_until_it_is_shredded(secure: Con
         token_serial=None, check_value=None,
     )  # fmt: skip
     shred = insert(secure, "encryption_keys", values)
+    update(secure, "encryption_keys", shred, state="deactivated", deactivated_at=NOW)
     with pytest.raises(pg.CheckViolation, match="encryption_keys_destroyed_gone"):
         update(secure, "encryption_keys", shred, state="destroyed", destroyed_at=NOW)
     update(secure, "encryption_keys", shred, state="destroyed", destroyed_at=NOW, wrapped_key=None)

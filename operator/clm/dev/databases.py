@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from clm.dev.postgres import PostgresCluster
+from clm.dev.postgres_access import MIGRATOR, OPERATORS, USERS, Access, DatabaseName
 from clm.dev.postgres_binaries import find_postgres
+from clm.dev.postgres_users import provision
 from clm.storage.migrations import migrate
 
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from clm.dev.state import StateFolder
 
-DatabaseName = Literal["secure", "core"]
 DATABASES: tuple[DatabaseName, ...] = ("secure", "core")
 
 
@@ -32,15 +33,15 @@ class DevDatabase:
         return f"clm_{self.name}_db"
 
     def start(self) -> str:
-        """Start the cluster, make the database, apply the migrations; return the DSN. Blocking.
+        """Start the cluster, make the database and its users, apply the migrations; return the operator's DSN.
 
-        Raises StartFailed, MigrationFailed.
+        Blocking. Raises StartFailed, MigrationFailed.
         """
         cluster = self.cluster()
         cluster.start()
-        dsn = cluster.create_database(self.database)
-        migrate(dsn, self.name)
-        return dsn
+        provision(cluster, self.database)
+        migrate(cluster.dsn(self.database, MIGRATOR), self.name)
+        return cluster.dsn(self.database, OPERATORS[self.name])
 
     def stop(self) -> None:
         """Stop the cluster if there is one. Blocking. Raises StartFailed."""
@@ -57,7 +58,9 @@ class DevDatabase:
         major = int(version.read_text(encoding="ascii")) if version.exists() else None
         embedded = self.state.root / "postgresql"
         binaries = find_postgres(os.environ, embedded_copy=embedded, major=major)
-        return PostgresCluster(self.state.postgres(self.name), binaries, self.state.logs / f"postgres-{self.name}.log")
+        folder = self.state.postgres(self.name)
+        access = Access(folder, USERS[self.name], databases=(self.database,))
+        return PostgresCluster(folder, binaries, self.state.logs / f"postgres-{self.name}.log", access)
 
     @property
     def _version_file(self) -> Path:

@@ -1,4 +1,4 @@
-"""TLS identities of the embedded control plane: two authorities, so that no client of the API is one of etcd.
+"""TLS identities of the environment's servers, each with an authority of its own: no client of one is one of another.
 
 None of this is CLM's own PKI: these certificates exist only between the programs of one machine.
 """
@@ -18,26 +18,26 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from clm.dev.state import write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
 _BACKDATED = timedelta(minutes=5)
 _LIFETIME = timedelta(days=365)
 _RENEWED_BEFORE = timedelta(days=30)
-_SERVER_NAMES = (
-    "localhost",
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_CLUSTER = (
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
+    "10.0.0.1",
 )
-_SERVER_ADDRESSES = ("127.0.0.1", "::1", "10.0.0.1")
 
 CONTROLLER_USER = "clm-controller"
 CONTROLLER_GROUP = "clm:controllers"
 
-_API_CLIENTS = {
+API_CLIENTS: dict[str, tuple[str, str | None]] = {
     "admin": ("clm-dev-admin", "system:masters"),
     "controller": (CONTROLLER_USER, CONTROLLER_GROUP),
     "controller-manager": ("system:kube-controller-manager", None),
@@ -69,6 +69,11 @@ class Identities:
         return self.folder / "etcd-ca.crt"
 
     @property
+    def postgres_ca(self) -> Path:
+        """Authority of one PostgreSQL server and its clients."""
+        return self.folder / "postgres-ca.crt"
+
+    @property
     def service_account_key(self) -> Path:
         """Key that service account tokens are signed with."""
         return self.folder / "service-account.key"
@@ -87,9 +92,9 @@ def make_identities(folder: Path, *, now: datetime) -> Identities:
     """Make what is missing, and all of an authority anew when a month is left. Safe to repeat after an interruption."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     identities = Identities(folder)
-    servers = {"api-server": ("kube-apiserver", None)}
-    _make_family(identities, "api-ca", servers, _API_CLIENTS, now)
-    _make_family(identities, "etcd-ca", {"etcd": ("etcd", None)}, {"etcd-client": ("kube-apiserver", None)}, now)
+    servers = {"api-server": ("kube-apiserver", (*_LOCAL, *_CLUSTER))}
+    _make_family(identities, "api-ca", servers, API_CLIENTS, now)
+    _make_family(identities, "etcd-ca", {"etcd": ("etcd", _LOCAL)}, {"etcd-client": ("kube-apiserver", None)}, now)
     if not identities.service_account_public_key.exists():
         key = ec.generate_private_key(ec.SECP256R1())
         write_private(identities.service_account_key, _pem(key))
@@ -100,10 +105,24 @@ def make_identities(folder: Path, *, now: datetime) -> Identities:
     return identities
 
 
+def make_postgres_identities(folder: Path, *, clients: Sequence[str], now: datetime) -> Identities:
+    """Make the identities of one PostgreSQL server and of its users, whose names the certificates carry.
+
+    As `make_identities` does; all of them also when one of `clients` has none.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identities = Identities(folder)
+    if not all(identities.of(user).certificate.exists() for user in clients):
+        identities.postgres_ca.unlink(missing_ok=True)
+    users = {user: (user, None) for user in clients}
+    _make_family(identities, "postgres-ca", {"postgres": ("postgres", _LOCAL)}, users, now)
+    return identities
+
+
 def _make_family(
     identities: Identities,
     authority: str,
-    servers: Mapping[str, tuple[str, str | None]],
+    servers: Mapping[str, tuple[str, Sequence[str]]],
     clients: Mapping[str, tuple[str, str | None]],
     now: datetime,
 ) -> None:
@@ -120,10 +139,10 @@ def _make_family(
     builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     certificate = builder.sign(key, hashes.SHA256())
-    for file, (common_name, organization) in servers.items():
-        _make_leaf(identities.of(file), (certificate, key), common_name, organization, serves=True, now=now)
+    for file, (common_name, names) in servers.items():
+        _make_leaf(identities.of(file), (certificate, key), common_name, None, names=names, now=now)
     for file, (common_name, organization) in clients.items():
-        _make_leaf(identities.of(file), (certificate, key), common_name, organization, serves=False, now=now)
+        _make_leaf(identities.of(file), (certificate, key), common_name, organization, names=(), now=now)
     write_private(certificate_file, certificate.public_bytes(serialization.Encoding.PEM))
 
 
@@ -133,7 +152,7 @@ def _make_leaf(
     common_name: str,
     organization: str | None,
     *,
-    serves: bool,
+    names: Sequence[str],
     now: datetime,
 ) -> None:
     certificate, authority_key = authority
@@ -143,15 +162,13 @@ def _make_leaf(
         attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
     builder = _builder(x509.Name(attributes), key.public_key(), now).issuer_name(certificate.subject)
     # An etcd member is a client of itself.
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if serves else [])]
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])]
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
     authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = builder.add_extension(authority_id, critical=False)
-    if serves:
-        names: list[x509.GeneralName] = [x509.DNSName(name) for name in _SERVER_NAMES]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _SERVER_ADDRESSES]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
     signed = builder.sign(authority_key, hashes.SHA256())
     write_private(files.key, _pem(key))
     write_private(files.certificate, signed.public_bytes(serialization.Encoding.PEM))
@@ -161,6 +178,13 @@ def _builder(subject: x509.Name, public_key: ec.EllipticCurvePublicKey, now: dat
     builder = x509.CertificateBuilder().subject_name(subject).public_key(public_key)
     builder = builder.serial_number(x509.random_serial_number())
     return builder.not_valid_before(now - _BACKDATED).not_valid_after(now + _LIFETIME)
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -1,7 +1,7 @@
 """A PostgreSQL cluster of one's own: made, started and stopped without touching the system's.
 
-Durable like a real one: fsync stays on and pages carry checksums. It listens on a unix socket in a folder of its own,
-and a password is asked even there; the DSN names the file that holds it, not the password.
+Durable like a real one: fsync stays on and pages carry checksums. It listens on the loopback address, for TLS only, and
+on a unix socket in a folder of its own for the superuser.
 """
 
 from __future__ import annotations
@@ -10,37 +10,41 @@ import contextlib
 import hashlib
 import os
 import pwd
-import secrets
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-
+from clm.dev.ports import LOOPBACK, choose_ports, remembered_ports
+from clm.dev.postgres_access import SUPERUSER
 from clm.dev.state import write_private
 from clm.errors import StartFailed
 
 if TYPE_CHECKING:
+    from clm.dev.postgres_access import Access
     from clm.dev.postgres_binaries import PostgresBinaries
-
-SUPERUSER = "postgres"
-OWNER = "clm"
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 60
-_PORT = 5432
 _SOCKET_PATH_OCTETS = 107
-_SOCKET_NAME = f".s.PGSQL.{_PORT}"
+_SOCKET_NAME = ".s.PGSQL.65535"
 
-# For a machine that runs everything else as well.
+# For a machine that runs everything else as well. Values of parameters, which may be wrapped keys, stay out of the log.
+_SETTINGS_FILE = "clm.conf"
 _SETTINGS = """
-listen_addresses = ''
+listen_addresses = '{host}'
 port = {port}
+ssl = on
+ssl_cert_file = 'server.crt'
+ssl_key_file = 'server.key'
+ssl_ca_file = 'clients-ca.crt'
+ssl_min_protocol_version = 'TLSv1.3'
+password_encryption = 'scram-sha-256'
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
 unix_socket_directories = '{socket}'
 unix_socket_permissions = 0700
 max_connections = 60
@@ -84,6 +88,7 @@ class PostgresCluster:
     folder: Path
     binaries: PostgresBinaries
     log_file: Path
+    access: Access
     _account: _Account = field(default_factory=_Account.choose, repr=False)
 
     @property
@@ -100,17 +105,32 @@ class PostgresCluster:
         digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"clm-dev-{self._account.uid}-{digest}"
 
+    @property
+    def port(self) -> int:
+        """The port, kept while it is free. Raises StartFailed when the server was never started."""
+        try:
+            return remembered_ports(self._ports_file)[SUPERUSER]
+        except KeyError:
+            raise StartFailed(f"{self.folder} has no port yet") from None
+
     def start(self) -> None:
-        """Make the cluster if there is none, and start it if it does not run. Blocking. Raises StartFailed."""
+        """Make the cluster if there is none, and have it run as it is described here. Blocking. Raises StartFailed."""
         self._make_folders()
         if not self.data.exists():
             self._initialize()
-        if self.is_running():
-            return
-        self._write_settings()
-        self._pg_ctl(
-            "start", "--wait", f"--timeout={_START_TIMEOUT_S}", f"--log={self._server_log}", timeout_s=_START_TIMEOUT_S
-        )
+        running = self.is_running()
+        if not (running and remembered_ports(self._ports_file)):
+            choose_ports(self._ports_file, [SUPERUSER])
+        changed = self._write_files()
+        if running and _SETTINGS_FILE in changed:
+            self.stop()
+            self._make_folders()
+            running = False
+        if not running:
+            options = ("--wait", f"--timeout={_START_TIMEOUT_S}", f"--log={self._server_log}")
+            self._pg_ctl("start", *options, timeout_s=_START_TIMEOUT_S)
+        elif changed:
+            self._pg_ctl("reload", timeout_s=_START_TIMEOUT_S)
 
     def stop(self) -> None:
         """Stop the server: connections are closed, everything is on disk. Blocking. Raises StartFailed."""
@@ -127,52 +147,22 @@ class PostgresCluster:
         done = self._run([self.binaries.program("pg_ctl"), "status", "-D", str(self.data)], timeout_s=20)
         return done.returncode == 0
 
-    def create_database(self, name: str) -> str:
-        """Make a database that the user `clm` owns, unless it is there; return its DSN. Raises StartFailed."""
-        try:
-            with psycopg.connect(self._dsn("postgres", SUPERUSER), autocommit=True) as connection:
-                self._create_owner(connection)
-                row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-                if row is None:
-                    statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-                    connection.execute(statement.format(sql.Identifier(name), sql.Identifier(OWNER)))
-        except psycopg.Error as error:
-            raise StartFailed(f"database {name} cannot be made: {error}") from None
-        return self.dsn(name)
-
-    def dsn(self, database: str) -> str:
-        """DSN of a database as its owner. It names the password file and holds no password."""
-        return self._dsn(database, OWNER)
+    def dsn(self, database: str, user: str) -> str:
+        """DSN of a database as one of its users. Holds no secret. Raises StartFailed before the first start."""
+        return self.access.dsn(database, user, port=self.port)
 
     def superuser_dsn(self, database: str = "postgres") -> str:
-        """DSN as the superuser, for tests and repair."""
-        return self._dsn(database, SUPERUSER)
+        """DSN as the superuser, for making databases, for tests and for repair. Raises as `dsn` does."""
+        return self.access.superuser_dsn(database, socket=self.socket, port=self.port)
 
     @property
     def _server_log(self) -> Path:
         # The server's own user writes it; `log_file` is where people look for it.
         return self.folder / "server.log"
 
-    def _dsn(self, database: str, user: str) -> str:
-        return make_conninfo(
-            host=str(self.socket), port=_PORT, dbname=database, user=user, passfile=str(self._passfile(user))
-        )
-
-    def _passfile(self, user: str) -> Path:
-        return self.folder.parent / f"{self.folder.name}.{user}.pgpass"
-
-    def _password(self, user: str) -> str:
-        """Password of a user, made once."""
-        file = self._passfile(user)
-        if not file.exists():
-            write_private(file, f"*:*:*:{user}:{secrets.token_hex(24)}\n")
-        return file.read_text(encoding="utf-8").strip().rpartition(":")[2]
-
-    def _create_owner(self, connection: psycopg.Connection) -> None:
-        """Make the owner of the databases. It may make further roles, and is no superuser."""
-        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [OWNER]).fetchone() is None:
-            statement = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE PASSWORD {}")
-            connection.execute(statement.format(sql.Identifier(OWNER), sql.Literal(self._password(OWNER))))
+    @property
+    def _ports_file(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}-ports.json"
 
     def _make_folders(self) -> None:
         for folder in (self.folder, self.socket):
@@ -189,7 +179,7 @@ class PostgresCluster:
         unfinished = self.folder / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         password_file = self.folder / "password.new"
-        write_private(password_file, self._password(SUPERUSER))
+        write_private(password_file, self.access.password(SUPERUSER)[0])
         if self._account.is_other:
             os.chown(password_file, self._account.uid, self._account.gid)
         command = [self.binaries.program("initdb"), "-D", str(unfinished), "-U", SUPERUSER, "--data-checksums"]
@@ -202,14 +192,22 @@ class PostgresCluster:
         if done.returncode != 0:
             raise StartFailed(f"initdb: {done.stderr.strip()}")
         with (unfinished / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("\ninclude = 'clm.conf'\n")
+            file.write(f"\ninclude = '{_SETTINGS_FILE}'\n")
         unfinished.rename(self.data)
 
-    def _write_settings(self) -> None:
-        file = self.data / "clm.conf"
-        file.write_text(_SETTINGS.format(port=_PORT, socket=self.socket), encoding="utf-8")
-        if self._account.is_other:
-            os.chown(file, self._account.uid, self._account.gid)
+    def _write_files(self) -> set[str]:
+        """Write what the server reads, where it is not so already; tell the names of what has changed."""
+        settings = _SETTINGS.format(host=LOOPBACK, port=self.port, socket=self.socket)
+        wanted = {_SETTINGS_FILE: settings.encode(), **self.access.server_files(now=datetime.now(UTC))}
+        changed = set()
+        for name, content in wanted.items():
+            file = self.data / name
+            if not file.exists() or file.read_bytes() != content:
+                write_private(file, content)
+                changed.add(name)
+            if self._account.is_other:
+                os.chown(file, self._account.uid, self._account.gid)
+        return changed
 
     def _pg_ctl(self, act: str, *options: str, timeout_s: float) -> None:
         command = [self.binaries.program("pg_ctl"), act, "-D", str(self.data), "--silent", *options]

@@ -79,6 +79,11 @@ def migrations_dir(database: DatabaseName) -> Path:
     raise MigrationFailed(f"no migrations of {folder} are installed")
 
 
+def roles_file() -> Path:
+    """File that makes the roles, for an administrator. Raises MigrationFailed when no migrations are installed."""
+    return migrations_dir("secure").parent / "roles.sql"
+
+
 def read_migrations(folder: Path) -> list[MigrationFile]:
     """Read the ``NNN_name.sql`` files of a folder in order of their numbers.
 

@@ -42,15 +42,15 @@ SELECT pg_backend_pid() = %(pid)s AND EXISTS (
         AND ((classid::bigint << 32) | objid::bigint) = %(key)s)
 """
 
-# The database is the owner's from the start, or its objects are since a migration gave them to it. Looked up by name:
-# a user without rights may not even ask where a table is.
+# The objects are the owner's, or before there are any the database is. Looked up by name: a user without rights may not
+# even ask where a table is.
 _OWNED = """
 SELECT EXISTS (
     SELECT FROM pg_roles r
-    WHERE r.rolname = 'clm_owner' AND pg_has_role(session_user, r.oid, 'MEMBER')
-    AND (r.oid IN (SELECT datdba FROM pg_database WHERE datname = current_database())
-         OR r.oid IN (SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                      WHERE n.nspname = 'clm_meta' AND c.relname = 'schema_migrations')))
+    WHERE r.rolname = 'clm_owner' AND pg_has_role(session_user, r.oid, 'MEMBER') AND r.oid = coalesce(
+        (SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'clm_meta' AND c.relname = 'schema_migrations'),
+        (SELECT datdba FROM pg_database WHERE datname = current_database())))
 """
 
 _RECORDED = """
