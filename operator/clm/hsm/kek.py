@@ -15,6 +15,7 @@ from pkcs11 import exceptions as p11
 
 from clm.errors import HsmError, KeyMismatch, WrapRejected
 from clm.hsm import templates
+from clm.hsm.faults import is_lost
 from clm.hsm.keys import make_room, no_boundary
 from clm.hsm.token import DEADLINE_S
 
@@ -71,18 +72,21 @@ async def generate_kek(
         _refuse_wrapping(key)
         return encrypt_blocking(key, _CHECK_TEXT, aad=_check_aad(key_id))
 
-    return await token.run_long(operation, deadline_s=deadline_s)
+    check_value = await token.run_long(operation, deadline_s=deadline_s)
+    token.remember(key_id, check_value)
+    return check_value
 
 
 async def verify_kek(token: Token, key_id: UUID, check_value: bytes, *, deadline_s: float = DEADLINE_S) -> None:
-    """Prove that the token holds the very key that gave this check value.
+    """Prove that the token holds the very key that gave this check value, and know it by that from now on.
 
     Raises KeyMissing when it has none of that id, KeyMismatch when it has another one, HsmError when the key could
     leave the token, HsmUnavailable.
     """
+    token.remember(key_id, check_value)
 
     def operation(context: SessionContext) -> None:
-        key = context.secret_key(key_id)
+        key = _recorded_kek(context, key_id)
         templates.read_proof(key)
         _refuse_wrapping(key)
         try:
@@ -121,13 +125,13 @@ async def unwrap_many(
 
 def wrap_blocking(context: SessionContext, key_id: UUID, items: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Encrypt within an operation; see `wrap_many`."""
-    key = context.secret_key(key_id)
+    key = _recorded_kek(context, key_id)
     return [encrypt_blocking(key, plaintext, aad=aad) for plaintext, aad in items]
 
 
 def unwrap_blocking(context: SessionContext, key_id: UUID, items: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """Decrypt within an operation; see `unwrap_many`."""
-    key = context.secret_key(key_id)
+    key = _recorded_kek(context, key_id)
     opened = []
     for place, (blob, aad) in enumerate(items):
         try:
@@ -171,6 +175,25 @@ def _decrypt(key: Key, blob: bytes, aad: bytes) -> bytes:
         blob[IV_OCTETS:], mechanism=Mechanism.AES_GCM, mechanism_param=parameters, buffer_size=_BUFFER_OCTETS
     )
     return opened
+
+
+def _recorded_kek(context: SessionContext, key_id: UUID) -> Key:
+    """Secret key of this id; of several the one under which the recorded check value decrypts."""
+
+    def is_recorded(key: Key) -> bool:
+        check_value = context.check_value(key_id)
+        if check_value is None:
+            return False
+        try:
+            return decrypt_blocking(context, key, check_value, aad=_check_aad(key_id)) == _CHECK_TEXT
+        except (WrapRejected, AttributeError):
+            return False  # python-pkcs11 gives an object that may not decrypt no method for it
+        except p11.PKCS11Error as error:
+            if is_lost(error):
+                raise
+            return False
+
+    return context.secret_key(key_id, is_recorded=is_recorded)
 
 
 def _check_aad(key_id: UUID) -> bytes:

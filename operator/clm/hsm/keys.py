@@ -11,12 +11,13 @@ from uuid import UUID
 
 from pkcs11 import Attribute, ObjectClass
 
-from clm.errors import KeyMismatch
+from clm.errors import HsmError, KeyMismatch
 from clm.hsm import templates
 from clm.hsm.faults import LostError
-from clm.hsm.pair import check_pair, generate_pair
+from clm.hsm.pair import check_pair, generate_pair, half_of
 from clm.hsm.public_key import read_public_key
 from clm.hsm.token import DEADLINE_S
+from clm.pki.keys import key_spec_of, load_spki
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,16 +92,20 @@ async def generate_signing_key(
     return await token.run_long(operation, deadline_s=deadline_s)
 
 
-async def find_signing_key(token: Token, key_id: UUID, *, deadline_s: float = DEADLINE_S) -> SigningKey | None:
+async def find_signing_key(
+    token: Token, key_id: UUID, *, spki: bytes | None = None, deadline_s: float = DEADLINE_S
+) -> SigningKey | None:
     """Find a key pair by its id; None when there is none, or only one half of it (an interrupted generation).
 
+    `spki` is the recorded public key: of several pairs under the id that one is found.
+
     For a key that a database row calls active, None means that the token is not the right one or not restored,
-    never "make a new one". Raises KeyMismatch when there are several, HsmError when the key could leave the token,
-    HsmUnavailable.
+    never "make a new one". Raises KeyMismatch when there are several and none is the recorded one, HsmError when the
+    key could leave the token, HsmUnavailable.
     """
 
     def operation(context: SessionContext) -> SigningKey | None:
-        found = find_blocking(context, key_id)
+        found = find_blocking(context, key_id, spki=spki)
         if found is None:
             context.doubt(key_id)
         return found
@@ -126,6 +131,22 @@ async def remove_unfinished(
     return await token.run(operation, deadline_s=deadline_s)
 
 
+async def destroy_key(token: Token, key_id: UUID, *, deadline_s: float = DEADLINE_S) -> int:
+    """Destroy every object of that id for good; returns how many. None at all is what a crash may have left.
+
+    Only for a key whose row is deactivated or compromised and held, and on which nothing depends. Raises HsmError,
+    HsmUnavailable.
+    """
+
+    def operation(context: SessionContext) -> int:
+        removed = make_room(context, key_id, ours=True)
+        if not removed:
+            context.doubt(key_id)
+        return removed
+
+    return await token.run(operation, deadline_s=deadline_s)
+
+
 async def list_keys(token: Token, *, deadline_s: float = DEADLINE_S) -> list[KeyObject]:
     """All key objects of the token, for the search for keys that no row knows."""
 
@@ -140,10 +161,10 @@ async def list_keys(token: Token, *, deadline_s: float = DEADLINE_S) -> list[Key
     return await token.run(operation, deadline_s=deadline_s)
 
 
-def find_blocking(context: SessionContext, key_id: UUID) -> SigningKey | None:
+def find_blocking(context: SessionContext, key_id: UUID, *, spki: bytes | None = None) -> SigningKey | None:
     """Find a key pair within an operation; see `find_signing_key`."""
-    private = _find_half(context, key_id, ObjectClass.PRIVATE_KEY)
-    public = _find_half(context, key_id, ObjectClass.PUBLIC_KEY)
+    private = _find_half(context, key_id, ObjectClass.PRIVATE_KEY, _private_half(spki))
+    public = _find_half(context, key_id, ObjectClass.PUBLIC_KEY, _public_half(spki))
     if private is None or public is None:
         return None
     spec, spki = read_public_key(public)
@@ -169,11 +190,33 @@ def make_room(context: SessionContext, key_id: UUID, *, ours: bool) -> int:
     return len(standing)
 
 
-def _find_half(context: SessionContext, key_id: UUID, object_class: ObjectClass) -> Key | None:
+def _find_half(
+    context: SessionContext, key_id: UUID, object_class: ObjectClass, is_recorded: Callable[[Key], bool] | None
+) -> Key | None:
     found = context.find({Attribute.CLASS: object_class, Attribute.ID: key_id.bytes, Attribute.TOKEN: True})
     if len(found) > 1:
-        raise KeyMismatch(f"the token has {len(found)} objects of id {key_id} and class {object_class.name}")
+        return context.choose(found, key_id, is_recorded)
     return found[0] if found else None
+
+
+def _private_half(spki: bytes | None) -> Callable[[Key], bool] | None:
+    if spki is None:
+        return None
+    public_key = load_spki(spki)
+    return half_of(public_key, key_spec_of(public_key))
+
+
+def _public_half(spki: bytes | None) -> Callable[[Key], bool] | None:
+    if spki is None:
+        return None
+
+    def is_recorded(public: Key) -> bool:
+        try:
+            return read_public_key(public)[1] == spki
+        except HsmError:
+            return False  # a kind of key that CLM does not use
+
+    return is_recorded
 
 
 def _key_object(key: Key, object_class: ObjectClass) -> KeyObject:

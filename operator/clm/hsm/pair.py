@@ -9,14 +9,20 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pkcs11 import Attribute, KeyType
+from pkcs11.exceptions import PKCS11Error
 
 from clm.errors import KeyMismatch
+from clm.hsm.faults import is_lost
 from clm.hsm.public_key import CURVES, ED25519_PARAMETERS
 from clm.hsm.signing import prepare, sign_prepared
+from clm.pki.keys import spki_der
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clm.hsm.session import Key
     from clm.hsm.signing import HashName
+    from clm.pki.keys import PublicKey
     from clm.resources.keys import KeySpec
 
 _MESSAGE = b"CLM pairwise consistency test"
@@ -63,3 +69,20 @@ def check_pair(private: Key, spec: KeySpec, spki: bytes) -> None:
             raise KeyMismatch(f"the public key of a {spec} key is a {type(public).__name__}")
     except InvalidSignature:
         raise KeyMismatch("what the private key signs does not verify under the public key") from None
+
+
+def half_of(public_key: PublicKey, spec: KeySpec) -> Callable[[Key], bool]:
+    """Make the test whether a private key object is the other half of a recorded public key."""
+
+    def is_recorded(private: Key) -> bool:
+        try:
+            check_pair(private, spec, spki_der(public_key))
+        except (KeyMismatch, AttributeError):
+            return False  # python-pkcs11 gives an object that may not sign no method for it
+        except PKCS11Error as error:
+            if is_lost(error):
+                raise
+            return False
+        return True
+
+    return is_recorded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from pkcs11 import Attribute, ObjectClass
@@ -11,13 +12,15 @@ from clm.hsm.connection import check_alive
 from clm.hsm.faults import LostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     import pkcs11
 
     from clm.hsm.connection import Connection
     from clm.hsm.library import Library
+
+logger = logging.getLogger(__name__)
 
 # python-pkcs11 makes a class for each object it finds, with the methods that the key's attributes allow.
 Key = Any
@@ -33,21 +36,48 @@ class SessionContext:
         connection: Connection,
         session: pkcs11.Session,
         may_doubt: Callable[[bytes, int], bool],
+        check_values: Mapping[bytes, bytes],
     ) -> None:
-        """Take the worker's open session; `may_doubt` says whether a missing key (id, generation) is to be doubted."""
+        """Take the worker's open session.
+
+        `may_doubt` says whether a missing key (id, generation) is to be doubted. `check_values` are the recorded ones
+        of secret keys, by id.
+        """
         self.session = session
         self.connection = connection
         self._library = library
         self._may_doubt = may_doubt
+        self._check_values = check_values
         self._handles: dict[tuple[ObjectClass, bytes], Key] = {}
 
-    def private_key(self, key_id: UUID) -> Key:
-        """Private key with this CKA_ID. Raises KeyMissing, and KeyMismatch when there are several."""
-        return self._key(ObjectClass.PRIVATE_KEY, key_id)
+    def private_key(self, key_id: UUID, *, is_recorded: Callable[[Key], bool] | None = None) -> Key:
+        """Private key with this CKA_ID.
 
-    def secret_key(self, key_id: UUID) -> Key:
-        """Secret key with this CKA_ID. Raises KeyMissing, and KeyMismatch when there are several."""
-        return self._key(ObjectClass.SECRET_KEY, key_id)
+        Of several the one that `is_recorded`, which is asked only then. Raises KeyMissing, and KeyMismatch when there
+        are several and nothing tells which.
+        """
+        return self._key(ObjectClass.PRIVATE_KEY, key_id, is_recorded)
+
+    def secret_key(self, key_id: UUID, *, is_recorded: Callable[[Key], bool] | None = None) -> Key:
+        """Secret key with this CKA_ID; see `private_key`."""
+        return self._key(ObjectClass.SECRET_KEY, key_id, is_recorded)
+
+    def check_value(self, key_id: UUID) -> bytes | None:
+        """Recorded check value of a secret key; None while nobody has told it."""
+        return self._check_values.get(key_id.bytes)
+
+    def choose(self, found: list[Key], key_id: UUID, is_recorded: Callable[[Key], bool] | None) -> Key:
+        """Choose the recorded one of several objects of one id and class, and report the others.
+
+        Anybody with the PIN, and many a tool, can put a second object under an id: that must not stop the first.
+        Raises KeyMismatch.
+        """
+        what = f"token {self.connection.token.label!r} has {len(found)} keys of id {key_id}"
+        chosen = next((key for key in found if is_recorded is not None and is_recorded(key)), None)
+        if chosen is None:
+            raise KeyMismatch(f"{what}, and none of them is known to be the recorded one")
+        logger.warning("%s; the recorded one is used, the others are strangers and have to be removed", what)
+        return chosen
 
     def find(self, template: dict[Attribute, Any]) -> list[Key]:
         """Objects that match. An empty list is checked: a token that is gone has no objects either."""
@@ -69,7 +99,7 @@ class SessionContext:
         if self._may_doubt(key_id.bytes, self.connection.generation):
             raise LostError(f"key {key_id} is not in the token")
 
-    def _key(self, object_class: ObjectClass, key_id: UUID) -> Key:
+    def _key(self, object_class: ObjectClass, key_id: UUID, is_recorded: Callable[[Key], bool] | None) -> Key:
         known = self._handles.get((object_class, key_id.bytes))
         if known is not None:
             return known
@@ -77,7 +107,6 @@ class SessionContext:
         if not found:
             self.doubt(key_id)
             raise KeyMissing(f"token {self.connection.token.label!r} has no key {key_id}")
-        if len(found) > 1:
-            raise KeyMismatch(f"token {self.connection.token.label!r} has {len(found)} keys of id {key_id}")
-        self._handles[object_class, key_id.bytes] = found[0]
-        return found[0]
+        key = found[0] if len(found) == 1 else self.choose(found, key_id, is_recorded)
+        self._handles[object_class, key_id.bytes] = key
+        return key

@@ -16,6 +16,7 @@ from clm.errors import Unsupported
 from clm.hsm.token import DEADLINE_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from clm.hsm.session import Key, SessionContext
@@ -39,18 +40,20 @@ async def sign(
     spec: KeySpec,
     hash_name: HashName | None,
     data: bytes,
+    is_recorded: Callable[[Key], bool] | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> bytes:
     """Sign `data` (the whole to-be-signed bytes) and give the octets of signatureValue (RFC 5280 4.1.1.3).
 
     ECDSA: Ecdsa-Sig-Value in DER (RFC 3279 2.2.3); RSA: PKCS #1 v1.5 (RFC 3279 2.2.1); Ed25519: R || S (RFC 8410 6),
-    where `hash_name` is None. Raises KeyMissing when the token has no such key even after connecting again,
-    Unsupported, HsmError, HsmUnavailable.
+    where `hash_name` is None. `is_recorded` tells the key from another one under its id. Raises KeyMissing when the
+    token has no such key even after connecting again, KeyMismatch when it has several, Unsupported, HsmError,
+    HsmUnavailable.
     """
     prepared = prepare(spec, hash_name, data)
 
     def operation(context: SessionContext) -> bytes:
-        return sign_prepared(context.private_key(key_id), spec, prepared)
+        return sign_prepared(context.private_key(key_id, is_recorded=is_recorded), spec, prepared)
 
     return await token.run(operation, deadline_s=deadline_s)
 

@@ -26,6 +26,7 @@ from clm.hsm.session import SessionContext
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from uuid import UUID
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class Token:
         self._not_before = 0.0
         self._last_failure: ClmError | None = None
         self._doubted: dict[bytes, tuple[int, float]] = {}
+        self._check_values: dict[bytes, bytes] = {}
 
     @property
     def label(self) -> str:
@@ -131,6 +133,10 @@ class Token:
         except TimeoutError:
             raise HsmUnavailable(f"token {self._label!r} did not answer within {deadline_s:g} s") from None
 
+    def remember(self, key_id: UUID, check_value: bytes) -> None:
+        """Note by what the recorded secret key of this id is told from another one under the same id."""
+        self._check_values[key_id.bytes] = check_value
+
     def oldest_call_s(self) -> float:
         """Age in seconds of the oldest call into the module, for liveness: a hung call cannot be cancelled."""
         return 0.0 if self._library is None else self._library.oldest_call_s()
@@ -168,7 +174,13 @@ class Token:
         context: SessionContext | None = getattr(self._local, "context", None)
         if context is None or context.connection is not connection:
             session = connection.open_session()
-            context = SessionContext(library=library, connection=connection, session=session, may_doubt=self._may_doubt)
+            context = SessionContext(
+                library=library,
+                connection=connection,
+                session=session,
+                may_doubt=self._may_doubt,
+                check_values=self._check_values,
+            )
             self._local.context = context
         return context
 

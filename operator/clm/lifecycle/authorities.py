@@ -68,9 +68,10 @@ class Authorities:
             spec=KeySpec.parse(algorithm),
             certificate_id=own.id,
         )
-        found = await hsm_keys.find_signing_key(self._token, key_id)
+        recorded = spki_der(issuer.public_key)
+        found = await hsm_keys.find_signing_key(self._token, key_id, spki=recorded)
         # Matched by public key, not by label or id: a token restored from the wrong backup has both.
-        if found is None or found.spki != spki_der(issuer.public_key):
+        if found is None or found.spki != recorded:
             raise KeyMissing(
                 f"the token {self._token.label} does not hold the CA key {key_id}; restore it, CA keys are never remade"
             )

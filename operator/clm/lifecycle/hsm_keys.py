@@ -96,7 +96,7 @@ class HsmKeys:
         if row.check_value is not None:
             await hsm_kek.verify_kek(self._token, row.id, row.check_value)
             return
-        found = await hsm_keys.find_signing_key(self._token, row.id)
+        found = await hsm_keys.find_signing_key(self._token, row.id, spki=row.spki)
         if found is None:
             raise KeyMissing(f"the token has no key {row.id} ({row.label}); restore the token, keys are never remade")
         if found.spki != row.spki:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clm.hsm.pair import half_of
 from clm.hsm.signing import sign
 from clm.pki import assemble
 from clm.pki.algorithms import signature_hash
@@ -160,6 +161,7 @@ class Issuance:
             spec=work.issuer_spec,
             hash_name=hash_name,
             data=work.tbs,
+            is_recorded=half_of(work.issuer_public_key, work.issuer_spec),
             deadline_s=self._hsm_deadline_s,
         )
         self._boundary("issue.signed")
