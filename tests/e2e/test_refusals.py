@@ -81,6 +81,20 @@ def test_all_violations_at_once(world: World, namespace: str) -> None:
     assert audit == [{"outcome": "denied", "reason": "PolicyViolation"}]
 
 
+def test_more_violations_than_a_condition_holds(world: World, namespace: str) -> None:
+    """As many as fit are told, each of them whole, and how many more there are."""
+    world.apply(policy(namespace, issued_by(ISSUING), allowed={"dnsNames": {"values": [f"*.{'x' * 150}"]}}))
+    names = [f"{number}.{'.'.join(['label'] * 10)}.example" for number in range(250)]
+    world.apply(certificate(namespace, "web", policyRef={"name": namespace}, dnsNames=names, usages=["server auth"]))
+    message = world.wait_refused(namespace, "web", "PolicyViolation")["message"]
+    assert 31_000 < len(message) <= 32_768
+    *told, more = message.removeprefix(f"Policy {namespace}: ").split("; spec.")
+    last, _, rest = more.partition("; and ")
+    assert last.endswith("x" * 150)
+    # The usage is one more.
+    assert int(rest.removesuffix(" more")) == len(names) + 1 - len(told) - 1
+
+
 @pytest.mark.parametrize(
     ("spec", "field"),
     [

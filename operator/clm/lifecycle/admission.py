@@ -14,6 +14,7 @@ from clm.pki.tbs import check_names
 from clm.policy.evaluate import Request, evaluate
 from clm.resources.certificate import CertificateSpec, parse_certificate
 from clm.resources.policy import CaIssuer, PolicySpec
+from clm.resources.problems import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ class Admission:
         decision = evaluate(request, policy)
         if not decision.violations:
             return None
-        found = "; ".join(violation.message for violation in decision.violations)
+        found = together([violation.message for violation in decision.violations])
         return Refusal("PolicyViolation", f"Policy {name}: {found}")
 
     async def _issuer(

@@ -21,6 +21,7 @@ from clm.errors import ClmError, Conflict, InvalidInput, LintFailed, NotFound, N
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
 from clm.resources.audit import AuditRecord
+from clm.resources.problems import together
 from clm.resources.records import Owner
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Reconciler:
         except InvalidInput as error:
             return await self._refuse(key, body, Refusal("InvalidSpec", str(error)))
         except LintFailed as error:
-            return await self._refuse(key, body, Refusal("LintFailed", str(error)))
+            return await self._refuse(key, body, Refusal("LintFailed", together(error.findings)))
         except Conflict as error:
             await self._refresh(key)
             return RetryAfter(str(error))

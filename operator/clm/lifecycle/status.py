@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clm.resources.conditions import remove_condition, set_condition
+from clm.resources.problems import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from clm.cluster.secrets import SecretVersion
     from clm.lifecycle.publish import Publication
-
-MESSAGE_LIMIT = 4096
 
 
 class Refusal(NamedTuple):
@@ -68,6 +67,7 @@ def refused_status(body: Mapping[str, Any], refusal: Refusal, *, now: datetime) 
     """Status of a Certificate that is not what its spec asks for, and why."""
     generation = body["metadata"]["generation"]
     message = refusal.message
+    # Lists of problems end at a whole one; this is for a single one that is too long.
     if len(message) > MESSAGE_LIMIT:
         message = message[: MESSAGE_LIMIT - 1] + "…"
     said = {"reason": refusal.reason, "message": message, "observed_generation": generation, "now": now}

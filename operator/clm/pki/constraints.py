@@ -6,6 +6,7 @@ Software that verifies a chain refuses a name outside them, so such a certificat
 from __future__ import annotations
 
 import ipaddress
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from cryptography import x509
 
 from clm.errors import InvalidInput
 from clm.pki.text import is_host, is_mailbox, quoted
+from clm.resources.problems import build_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +23,18 @@ if TYPE_CHECKING:
 
 
 def name_constraints(constraints: NameConstraints) -> x509.NameConstraints:
-    """Build the extension. Raises InvalidInput, naming the field, for a subtree that X.509 cannot carry."""
+    """Build the extension. Raises one InvalidInput that tells every subtree that X.509 cannot carry."""
+    build_all(subtree_makers(constraints))
     return x509.NameConstraints(
-        permitted_subtrees=_subtrees(constraints.permitted, "spec.nameConstraints.permitted"),
-        excluded_subtrees=_subtrees(constraints.excluded, "spec.nameConstraints.excluded"),
+        permitted_subtrees=build_all(_makers(constraints.permitted, "permitted")) or None,
+        excluded_subtrees=build_all(_makers(constraints.excluded, "excluded")) or None,
     )
+
+
+def subtree_makers(constraints: NameConstraints) -> Iterator[Callable[[], x509.GeneralName]]:
+    """Iterate over what makes each subtree, or raises InvalidInput."""
+    yield from _makers(constraints.permitted, "permitted")
+    yield from _makers(constraints.excluded, "excluded")
 
 
 def outside(names: Iterable[x509.GeneralName], constraints: Iterable[x509.NameConstraints]) -> Iterator[str]:
@@ -43,10 +52,9 @@ def outside(names: Iterable[x509.GeneralName], constraints: Iterable[x509.NameCo
                 break
 
 
-def _subtrees(item: NameConstraintItem | None, field: str) -> list[x509.GeneralName] | None:
+def _makers(item: NameConstraintItem | None, which: str) -> Iterator[Callable[[], x509.GeneralName]]:
     if item is None:
-        return None
-    names: list[x509.GeneralName] = []
+        return
     makers: tuple[tuple[str, tuple[str, ...], Callable[[str], x509.GeneralName]], ...] = (
         ("dnsDomains", item.dns_domains, _dns_domain),
         ("ipRanges", item.ip_ranges, _network),
@@ -55,11 +63,14 @@ def _subtrees(item: NameConstraintItem | None, field: str) -> list[x509.GeneralN
     )
     for kind, values, make in makers:
         for index, value in enumerate(values):
-            try:
-                names.append(make(value))
-            except ValueError as error:
-                raise InvalidInput(f"{field}.{kind}[{index}]", f"{quoted(value)} {error}") from None
-    return names or None
+            yield partial(_subtree, make, value, f"spec.nameConstraints.{which}.{kind}[{index}]")
+
+
+def _subtree(make: Callable[[str], x509.GeneralName], value: str, field: str) -> x509.GeneralName:
+    try:
+        return make(value)
+    except ValueError as error:
+        raise InvalidInput(field, f"{quoted(value)} {error}") from None
 
 
 def _dns_domain(text: str) -> x509.DNSName:

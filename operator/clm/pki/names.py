@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
@@ -10,11 +11,14 @@ from cryptography.x509.oid import NameOID
 
 from clm.errors import InvalidInput
 from clm.pki.text import quoted
+from clm.resources.problems import build_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from clm.resources.subject import Subject
+
+    _NameAttribute = x509.NameAttribute[str]
 
 
 class _Attribute(NamedTuple):
@@ -45,19 +49,22 @@ _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]+\Z")
 def distinguished_name(subject: Subject, common_name: str | None) -> x509.Name:
     """Build the subject of a certificate (RFC 5280 4.1.2.6).
 
-    Raises InvalidInput, naming the field, on a value that is too long, has control characters, or does not fit the
+    Raises one InvalidInput that names every value that is too long, has control characters, or does not fit the
     attribute's type.
     """
-    attributes = list(_attributes(subject))
+    return x509.Name(build_all(attribute_makers(subject, common_name)))
+
+
+def attribute_makers(subject: Subject, common_name: str | None) -> Iterator[Callable[[], _NameAttribute]]:
+    """Iterate over what makes each attribute, in their order, or raises InvalidInput."""
+    for attribute in _ATTRIBUTES:
+        values: tuple[str, ...] = getattr(subject, attribute.field)
+        for index, value in enumerate(values):
+            yield partial(_attribute, attribute, value, f"spec.subject.{attribute.manifest_field}[{index}]")
     if common_name:
-        attributes.append(_text(NameOID.COMMON_NAME, common_name, "spec.commonName", most=_COMMON_NAME_MOST))
+        yield partial(_text, NameOID.COMMON_NAME, common_name, "spec.commonName", most=_COMMON_NAME_MOST)
     if subject.serial_number:
-        field = "spec.subject.serialNumber"
-        if not _PRINTABLE.match(subject.serial_number):
-            # X.520 6.2.9 makes it a PrintableString.
-            raise InvalidInput(field, "may hold letters, digits, spaces and '()+,-./:=? only")
-        attributes.append(_text(NameOID.SERIAL_NUMBER, subject.serial_number, field, most=_SERIAL_NUMBER_MOST))
-    return x509.Name(attributes)
+        yield partial(_serial_number, subject.serial_number)
 
 
 def name_text(name: x509.Name) -> str:
@@ -65,17 +72,21 @@ def name_text(name: x509.Name) -> str:
     return name.rfc4514_string()
 
 
-def _attributes(subject: Subject) -> Iterator[x509.NameAttribute[str]]:
-    for attribute in _ATTRIBUTES:
-        values: tuple[str, ...] = getattr(subject, attribute.field)
-        for index, value in enumerate(values):
-            field = f"spec.subject.{attribute.manifest_field}[{index}]"
-            if attribute.oid is NameOID.COUNTRY_NAME and not _COUNTRY.match(value):
-                raise InvalidInput(field, f"{quoted(value)} is not a country code of two letters (ISO 3166-1)")
-            yield _text(attribute.oid, value, field, most=attribute.most)
+def _attribute(attribute: _Attribute, value: str, field: str) -> _NameAttribute:
+    if attribute.oid is NameOID.COUNTRY_NAME and not _COUNTRY.match(value):
+        raise InvalidInput(field, f"{quoted(value)} is not a country code of two letters (ISO 3166-1)")
+    return _text(attribute.oid, value, field, most=attribute.most)
 
 
-def _text(oid: x509.ObjectIdentifier, value: str, field: str, *, most: int) -> x509.NameAttribute[str]:
+def _serial_number(value: str) -> _NameAttribute:
+    field = "spec.subject.serialNumber"
+    if not _PRINTABLE.match(value):
+        # X.520 6.2.9 makes it a PrintableString.
+        raise InvalidInput(field, "may hold letters, digits, spaces and '()+,-./:=? only")
+    return _text(NameOID.SERIAL_NUMBER, value, field, most=_SERIAL_NUMBER_MOST)
+
+
+def _text(oid: x509.ObjectIdentifier, value: str, field: str, *, most: int) -> _NameAttribute:
     # A NUL or a line break has one program read another name than the next.
     if not value.isprintable():
         raise InvalidInput(field, "has characters that cannot be printed")

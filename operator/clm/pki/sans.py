@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -12,11 +13,12 @@ from cryptography import x509
 from clm.errors import InvalidInput
 from clm.pki import der
 from clm.pki.text import is_host, is_mailbox, quoted
+from clm.resources.problems import build_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from clm.resources.certificate import CertificateSpec
+    from clm.resources.certificate import CertificateSpec, OtherName
 
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+\Z")
 # RFC 3986 2: reserved, unreserved and percent-encoded characters, after a scheme.
@@ -27,9 +29,24 @@ _DOT_SEGMENTS = (".", "..")
 def general_names(spec: CertificateSpec) -> list[x509.GeneralName]:
     """Build the names, each once, in the order DNS, IP, URI, e-mail, otherName.
 
-    Raises InvalidInput, naming the field, for a name that X.509 cannot carry.
+    Raises one InvalidInput that tells every name that X.509 cannot carry.
     """
-    return list(dict.fromkeys(_general_names(spec)))
+    return list(dict.fromkeys(build_all(name_makers(spec))))
+
+
+def name_makers(spec: CertificateSpec) -> Iterator[Callable[[], x509.GeneralName]]:
+    """Iterate over what makes each name, in their order, or raises InvalidInput."""
+    makers: tuple[tuple[str, tuple[str, ...], Callable[[str, str], x509.GeneralName]], ...] = (
+        ("dnsNames", spec.dns_names, _dns),
+        ("ipAddresses", spec.ip_addresses, _ip),
+        ("uris", spec.uris, _uri),
+        ("emailAddresses", spec.email_addresses, _email),
+    )
+    for kind, values, make in makers:
+        for index, value in enumerate(values):
+            yield partial(make, value, f"spec.{kind}[{index}]")
+    for index, other in enumerate(spec.other_names):
+        yield partial(_other_name, other, f"spec.otherNames[{index}]")
 
 
 def sans_as_records(spec: CertificateSpec) -> list[dict[str, str]]:
@@ -62,40 +79,26 @@ def as_record(name: x509.GeneralName) -> dict[str, str]:
             return {"type": "other", "value": str(name.value)}
 
 
-def _general_names(spec: CertificateSpec) -> Iterator[x509.GeneralName]:
-    for index, name in enumerate(spec.dns_names):
-        yield x509.DNSName(_dns(name, f"spec.dnsNames[{index}]"))
-    for index, text in enumerate(spec.ip_addresses):
-        yield x509.IPAddress(_ip(text, f"spec.ipAddresses[{index}]"))
-    for index, text in enumerate(spec.uris):
-        yield x509.UniformResourceIdentifier(_uri(text, f"spec.uris[{index}]"))
-    for index, text in enumerate(spec.email_addresses):
-        yield x509.RFC822Name(_email(text, f"spec.emailAddresses[{index}]"))
-    for index, other in enumerate(spec.other_names):
-        field = f"spec.otherNames[{index}]"
-        yield x509.OtherName(_oid(other.oid, f"{field}.oid"), _utf8_string(other.utf8_value, f"{field}.utf8Value"))
-
-
-def _dns(name: str, field: str) -> str:
+def _dns(name: str, field: str) -> x509.DNSName:
     # A wildcard is a whole first label, and something follows it (RFC 9525 6.3).
     if not is_host(name.removeprefix("*.")):
         raise InvalidInput(
             field, f"{quoted(name)} is not a DNS name; write internationalized names in their ASCII form (xn--)"
         )
-    return name
+    return x509.DNSName(name)
 
 
-def _ip(text: str, field: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _ip(text: str, field: str) -> x509.IPAddress:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         raise InvalidInput(field, f"{quoted(text)} is not an IP address") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
         raise InvalidInput(field, f"{quoted(text)} has a zone, which a certificate cannot carry; leave it out")
-    return address
+    return x509.IPAddress(address)
 
 
-def _uri(text: str, field: str) -> str:
+def _uri(text: str, field: str) -> x509.UniformResourceIdentifier:
     try:
         parts = urlsplit(text) if _URI.match(text) else None
     except ValueError:
@@ -105,13 +108,19 @@ def _uri(text: str, field: str) -> str:
     # "/ns/shop/../admin" begins with what a Policy allows, and means something else to whoever normalizes it.
     if any(segment in _DOT_SEGMENTS for segment in parts.path.lower().replace("%2e", ".").split("/")):
         raise InvalidInput(field, f"{quoted(text)} has dot segments; write the path that is meant (RFC 3986 6.2.2.3)")
-    return text
+    return x509.UniformResourceIdentifier(text)
 
 
-def _email(text: str, field: str) -> str:
+def _email(text: str, field: str) -> x509.RFC822Name:
     if not is_mailbox(text):
         raise InvalidInput(field, f"{quoted(text)} is not an e-mail address in ASCII without quotes (RFC 5321 mailbox)")
-    return text
+    return x509.RFC822Name(text)
+
+
+def _other_name(other: OtherName, field: str) -> x509.OtherName:
+    value = partial(_utf8_string, other.utf8_value, f"{field}.utf8Value")
+    oid, encoded = build_all((partial(_oid, other.oid, f"{field}.oid"), value))
+    return x509.OtherName(cast("x509.ObjectIdentifier", oid), cast("bytes", encoded))
 
 
 def _oid(text: str, field: str) -> x509.ObjectIdentifier:

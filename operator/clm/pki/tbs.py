@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,9 +18,10 @@ from clm.errors import InvalidInput
 from clm.pki import constraints, keys, names, sans, usages
 from clm.pki.algorithms import hash_algorithm, signature_hash
 from clm.pki.profile import Urls
+from clm.resources.problems import build_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from clm.pki.keys import PrivateKey, PublicKey
@@ -83,12 +85,18 @@ def validity(spec: CertificateSpec, issuer: Issuer, now: datetime) -> tuple[date
 
 
 def check_names(spec: CertificateSpec) -> None:
-    """Try whether X.509 can carry what is asked for, before anything is made for it. Raises InvalidInput."""
-    names.distinguished_name(spec.subject, spec.common_name)
-    sans.general_names(spec)
-    usages.key_usage(spec.usages, algorithm=spec.private_key.key.algorithm)
+    """Try whether X.509 can carry what is asked for, before anything is made for it.
+
+    Raises one InvalidInput that tells everything it cannot carry.
+    """
+    makers: list[Callable[[], object]] = [
+        *names.attribute_makers(spec.subject, spec.common_name),
+        *sans.name_makers(spec),
+        partial(usages.key_usage, spec.usages, algorithm=spec.private_key.key.algorithm),
+    ]
     if spec.name_constraints is not None:
-        constraints.name_constraints(spec.name_constraints)
+        makers += constraints.subtree_makers(spec.name_constraints)
+    build_all(makers)
 
 
 def build_tbs(  # noqa: PLR0913 - each is one field of the certificate

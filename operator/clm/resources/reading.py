@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clm.errors import InvalidInput
 from clm.resources.duration import parse_duration
+from clm.resources.problems import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -52,9 +52,7 @@ class Report:
 
     def check(self) -> None:
         """Raise one InvalidInput that tells all problems, if there are any."""
-        if self._problems:
-            (field, first), *others = self._problems
-            raise InvalidInput(field, "; ".join([first, *(f"{path}: {message}" for path, message in others)]))
+        refuse(self._problems)
 
 
 class Reader:
