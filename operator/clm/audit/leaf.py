@@ -10,9 +10,10 @@ Records are read from the text format of PostgreSQL's COPY, which is what a serv
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import rfc8785
@@ -22,7 +23,7 @@ from clm.errors import RecordUnreadable
 from clm.resources.audit import SEALED_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping
 
 COLUMNS = (*SEALED_COLUMNS, "details")
 """Columns in the order in which this module takes them."""
@@ -50,24 +51,52 @@ class Leaf(NamedTuple):
     fault: str | None
 
 
-def values_of_line(line: bytes, columns: Callable[[Sequence[bytes]], Sequence[bytes]] | None = None) -> Values:
-    """Read one line of COPY's text format, without its end. `columns` puts the fields into the order of COLUMNS.
-
-    Raises RecordUnreadable.
-    """
-    fields: Sequence[bytes] = line.split(b"\t")
-    if columns is not None:
-        fields = columns(fields)
-    if len(fields) != len(COLUMNS):
-        raise RecordUnreadable(f"a record has {len(fields)} columns, not {len(COLUMNS)}")
-    values: Values = [
-        field if b"\\" not in field else (None if field == b"\\N" else _unescaped(field)) for field in fields
+def fields_of_line(line: bytes) -> Values:
+    """Read one line of COPY's text format, without its end: the values as PostgreSQL writes them, None for NULL."""
+    return [
+        field if b"\\" not in field else (None if field == b"\\N" else _unescaped(field)) for field in line.split(b"\t")
     ]
+
+
+def values_of_line(line: bytes) -> Values:
+    """Read a record from a line with the columns in the order of COLUMNS. Raises RecordUnreadable."""
+    return values_of_fields(fields_of_line(line))
+
+
+def values_of_fields(values: Values) -> Values:
+    """Bring a record from PostgreSQL's form into the canonical one, in place. Raises RecordUnreadable."""
+    if len(values) != len(COLUMNS):
+        raise RecordUnreadable(f"a record has {len(values)} columns, not {len(COLUMNS)}")
     try:
         values[_OCCURRED_AT] = _utc(values[_OCCURRED_AT] or b"")
         values[_CANONICAL] = _octets(values[_CANONICAL])
     except ValueError as error:
         raise RecordUnreadable(f"record {(values[_ID] or b'').decode(errors='replace')}: {error}") from None
+    return values
+
+
+def json_of_values(values: Values) -> bytes:
+    """Write a record as one JSON object; `details_canonical` in base64, since it is octets."""
+    record: dict[str, object] = {
+        name: None if value is None else value.decode()
+        for name, value in zip(SEALED_COLUMNS, values, strict=False)
+        if name != "details_canonical"
+    }
+    canonical, details = values[_CANONICAL], values[-1]
+    record["details_canonical"] = None if canonical is None else base64.b64encode(canonical).decode()
+    record["details"] = None if details is None else orjson.Fragment(details)
+    return orjson.dumps(record)
+
+
+def values_of_json(record: Mapping[str, Any]) -> Values:
+    """Read what `json_of_values` writes. Raises RecordUnreadable."""
+    try:
+        values: Values = [None if record[name] is None else record[name].encode() for name in SEALED_COLUMNS]
+        canonical = values[_CANONICAL]
+        values[_CANONICAL] = None if canonical is None else base64.b64decode(canonical, validate=True)
+        values.append(None if record["details"] is None else orjson.dumps(record["details"]))
+    except (KeyError, AttributeError, ValueError) as error:
+        raise RecordUnreadable(f"a record is not written as it should be: {error!r}") from None
     return values
 
 

@@ -1,0 +1,171 @@
+"""The sealer of one audit log.
+
+1. Take the lock, so that only one process seals at a time. Those who write records do not see it.
+2. Compare with what is known from outside the database. A log that is behind it is not sealed over.
+3. Read the next batch: records of transactions that are all over.
+4. Hash them, have the root signed, and write the seal. The transaction ends with it.
+
+A crash before the end of 4 leaves nothing; the next attempt begins at 1 with the same records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, SignedNote, sign_note
+from clm.audit.leaf import leaf_of, values_of_line
+from clm.audit.tree import root_of
+from clm.errors import LogBehind
+from clm.resources.seals import SealRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from clm.audit.checkpoint import Origin, Signer
+    from clm.resources.seals import Span
+    from clm.storage.seals import Horizon, Sealing, SealStore
+
+BATCH_RECORDS = 20_000
+"""Records that a batch has at most, but for a single larger transaction: what is held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """How a log stands after an attempt: its newest seal, whether that is new, and the age of what is not sealed."""
+
+    newest: str | None
+    new: bool
+    lag_s: float
+
+
+class Sealer:
+    """Seals one log. It remembers the newest checkpoint that it knows of, and insists on it."""
+
+    def __init__(
+        self, *, origin: Origin, store: SealStore, clock: Callable[[], datetime], batch_records: int = BATCH_RECORDS
+    ) -> None:
+        self._origin = origin
+        self._store = store
+        self._clock = clock
+        self._batch_records = batch_records
+        self._known: Checkpoint | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """The log."""
+        return self._origin
+
+    def know(self, checkpoint: Checkpoint | None) -> None:
+        """Take this for the newest checkpoint known from outside, whatever was known before."""
+        self._known = checkpoint
+
+    async def seal(self, signer: Callable[[], Signer]) -> Sealed | None:
+        """Seal the next batch if there is one; None while another process seals.
+
+        `signer` is asked for only when there is something to sign. Raises LogBehind, NoteInvalid, RecordUnreadable,
+        HsmUnavailable, HsmError, DatabaseUnavailable.
+        """
+        async with self._store.sealing() as sealing:
+            if sealing is None:
+                return None
+            newest = await self._compare(sealing)
+            horizon = await sealing.horizon()
+            last = Checkpoint.parse(newest.text) if newest is not None else None
+            _check_horizon(last, horizon)
+            span = await self._next_span(sealing, last, horizon)
+            if span is None:
+                lag_s = await self._lag_s(sealing, last, horizon)
+                sealed = Sealed(None if newest is None else str(newest), new=False, lag_s=lag_s)
+            else:
+                sealed = await self._seal(sealing, span, last, signer())
+        # Only what is committed is known.
+        if sealed.newest is not None:
+            self._known = Checkpoint.parse(SignedNote.parse(sealed.newest).text)
+        return sealed
+
+    async def _compare(self, sealing: Sealing) -> SignedNote | None:
+        known = self._known
+        notes = await sealing.notes(known.batch if known is not None else 0)
+        newest = SignedNote.parse(notes[0][1]) if notes else None
+        if known is not None:
+            standing = next((SignedNote.parse(note) for batch, note in notes if batch == known.batch), None)
+            end = notes[0][0] if notes else 0
+            if standing is None:
+                raise LogBehind(
+                    f"{self._origin.database}: the audit log ends with batch {end}, and batch {known.batch} of"
+                    f" {known.sealed_at:%Y-%m-%d %H:%M:%S} is anchored: it was rolled back or cut"
+                )
+            if standing.text != known.text():
+                raise LogBehind(
+                    f"{self._origin.database}: batch {known.batch} of the audit log is not the one that is anchored:"
+                    " it was replaced"
+                )
+        return newest
+
+    async def _next_span(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> Span | None:
+        for epoch in range(last.epoch if last is not None else 1, horizon.epoch + 1):
+            from_xid = last.to_xid if last is not None and last.epoch == epoch else 0
+            span = await sealing.span(epoch=epoch, from_xid=from_xid, horizon=horizon, limit=self._batch_records)
+            if span is not None:
+                return span
+        return None
+
+    async def _lag_s(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> float:
+        from_xid = last.to_xid if last is not None and last.epoch == horizon.epoch else 0
+        return await sealing.oldest_s(epoch=horizon.epoch, from_xid=from_xid)
+
+    async def _seal(self, sealing: Sealing, span: Span, last: Checkpoint | None, signer: Signer) -> Sealed:
+        lines = await sealing.lines(span)
+        # Thousands of hashes: the event loop goes on meanwhile.
+        leaves, root = await asyncio.to_thread(_hash, lines)
+        now = self._clock()
+        checkpoint = Checkpoint(
+            origin=self._origin,
+            batch=last.batch + 1 if last is not None else 1,
+            root=root,
+            epoch=span.epoch,
+            from_xid=span.from_xid,
+            to_xid=span.to_xid,
+            records=len(lines),
+            total=len(lines) + (last.total if last is not None else 0),
+            previous=last.digest() if last is not None else NO_PREVIOUS,
+            sealed_at=now,
+        )
+        note = await sign_note(checkpoint.text(), signer)
+        seal = _row(checkpoint, note, leaves)
+        await sealing.insert(seal, spki=signer.spki)
+        lag_s = await sealing.oldest_s(epoch=span.epoch, from_xid=span.to_xid)
+        return Sealed(seal.note, new=True, lag_s=lag_s)
+
+
+def _check_horizon(last: Checkpoint | None, horizon: Horizon) -> None:
+    if last is not None and last.epoch == horizon.epoch and last.to_xid > horizon.next:
+        raise LogBehind(
+            f"{last.origin.database}: transaction ids are at {horizon.next}, and sealed up to {last.to_xid}: after a"
+            " restore of a dump clm_guard.begin_ledger_epoch() must be called"
+        )
+
+
+def _hash(lines: Sequence[bytes]) -> tuple[bytes, bytes]:
+    leaves = [leaf_of(values_of_line(line)).hash for line in lines]
+    return b"".join(leaves), root_of(leaves)
+
+
+def _row(checkpoint: Checkpoint, note: SignedNote, leaves: bytes) -> SealRow:
+    return SealRow(
+        batch=checkpoint.batch,
+        epoch=checkpoint.epoch,
+        from_xid=checkpoint.from_xid,
+        to_xid=checkpoint.to_xid,
+        records=checkpoint.records,
+        total=checkpoint.total,
+        root=checkpoint.root,
+        previous=checkpoint.previous,
+        sealed_at=checkpoint.sealed_at,
+        key_id=note.key_id,
+        note=str(note),
+        leaves=leaves,
+    )

@@ -1,0 +1,166 @@
+"""A month leaves the database only when it is proven to stand in files, and the rest stays provable."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from datetime import date
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from clm.audit.archive import MANIFEST, RECORDS, Archive, partition_of, read_archive, write_archive
+from clm.audit.manifest import manifest_sha256
+from clm.errors import ArchiveInvalid, AuditFailed
+from clm.storage.ledger import drop_archived_partition, open_ledger, record_archive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.audit.conftest import Log
+
+MONTH = date(2026, 1, 1)
+NEXT = date(2026, 2, 1)
+PARTITION = "secure_audit_log_2026_01"
+
+
+@pytest.fixture
+def old(log: Log) -> Log:
+    """Three batches: one of January, one over the end of it, one of February."""
+    for month in (MONTH, NEXT):
+        log.query(
+            f"CREATE TABLE clm_audit_parts.secure_audit_log_{month:%Y_%m} PARTITION OF {log.table}"
+            f" FOR VALUES FROM ('{month} 00:00Z') TO ('{month.replace(month=month.month + 1)} 00:00Z')"
+        )
+        log.query(f"ALTER TABLE clm_audit_parts.secure_audit_log_{month:%Y_%m} OWNER TO clm_owner")
+    for number, days in enumerate((("01-05", "01-06"), ("01-31", "02-01", "01-31"), ("02-02",))):
+        for day in days:
+            _at(log, f"2026-{day} 12:00Z", f"object-{number}")
+        assert len(log.seal()) == 1
+    return log
+
+
+def test_archived_and_dropped(old: Log, tmp_path: Path) -> None:
+    """The partition goes, the log still verifies, and an inclusion in the archive proves itself from files alone."""
+    archive = _archive(old, tmp_path)
+    assert archive.manifest.partial == {2: frozenset({0, 2})}
+    assert old.verify().problems == []
+    assert _drop(old, archive) == 4
+    assert old.query("SELECT to_regclass(%s)::text", f"clm_audit_parts.{PARTITION}") == [(None,)]
+    report = old.verify()
+    assert (report.problems, report.archived) == ([], 4)
+    assert read_archive(archive.folder, keys=[old.signer.spki]).manifest == archive.manifest
+    actions = old.query(f"SELECT action, actor_id <> '' FROM {old.table} WHERE action LIKE 'audit.%%' ORDER BY txid")
+    assert actions == [("audit.archive", True), ("audit.drop", True)]
+
+
+def test_both_months_dropped(old: Log, tmp_path: Path) -> None:
+    """A batch whose records went with two archives is whole between them."""
+    for month in (MONTH, NEXT):
+        _drop(old, _archive(old, tmp_path, month), month)
+    report = old.verify()
+    assert (report.problems, report.archived) == ([], 6)
+
+
+def test_not_dropped_unarchived(old: Log) -> None:
+    """Without an archive on record nothing is dropped."""
+    with pytest.raises(AuditFailed, match="2026-01 is not archived"):
+        drop_archived_partition(old.as_role("clm_archiver"), MONTH, manifest_sha256=bytes(32))
+
+
+def test_not_dropped_by_another_manifest(old: Log, tmp_path: Path) -> None:
+    """Who drops has to have the manifest."""
+    _archive(old, tmp_path)
+    with pytest.raises(AuditFailed, match="not the manifest"):
+        drop_archived_partition(old.as_role("clm_archiver"), MONTH, manifest_sha256=bytes(32))
+
+
+def test_not_dropped_with_something_new(old: Log, tmp_path: Path) -> None:
+    """A partition that holds more than was archived stays."""
+    archive = _archive(old, tmp_path)
+    _at(old, "2026-01-31 13:00Z", "late")
+    with pytest.raises(AuditFailed, match="5 records, 1 of them not sealed"):
+        _drop(old, archive)
+
+
+def test_only_sealed_and_unchanged_is_archived(old: Log, tmp_path: Path) -> None:
+    """What is not sealed, or not as it was sealed, is not archived."""
+    _at(old, "2026-01-31 13:00Z", "late")
+    with pytest.raises(ArchiveInvalid, match="not sealed yet"):
+        _archive(old, tmp_path)
+    old.seal()
+    old.query(f"UPDATE {old.table} SET actor_id = 'other' WHERE object_id = 'object-0'")
+    with pytest.raises(ArchiveInvalid, match="not as it was sealed"):
+        _archive(old, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".unfinished"]
+
+
+def test_running_month_is_not_archived(log: Log, tmp_path: Path) -> None:
+    """A month that is not over is not archived."""
+    with pytest.raises(ArchiveInvalid, match="not over"):
+        _archive(log, tmp_path, date(2100, 1, 1))
+
+
+def test_removed_after_archiving(old: Log, tmp_path: Path) -> None:
+    """An archive excuses a dropped partition, not a single missing record."""
+    _archive(old, tmp_path)
+    old.query(f"DELETE FROM {old.table} WHERE object_id = 'object-0'")
+    (problem,) = old.verify().problems
+    assert "2 of the 4 records archived" in problem.what
+
+
+def test_forged_archive_excuses_nothing(old: Log, tmp_path: Path) -> None:
+    """An archive on record whose manifest was changed is named, and what is missing is missed."""
+    archive = _archive(old, tmp_path)
+    _drop(old, archive)
+    old.query("UPDATE clm_audit.archives SET manifest = replace(manifest, 'records 4', 'records 3'), records = 3")
+    problems = old.verify().problems
+    assert "manifest of the archive of 2026-01 is not genuine" in problems[0].what
+    assert [problem.what for problem in problems[1:]] == ["a record was removed"] * 4
+
+
+@pytest.mark.parametrize("damage", ["record", "cut", "manifest"])
+def test_damaged_archive(old: Log, tmp_path: Path, damage: str) -> None:
+    """An archive that was changed, cut or signed by nobody is not taken for one."""
+    folder = _archive(old, tmp_path).folder
+    if damage == "manifest":
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        (folder / MANIFEST).write_text(text.replace("records 4", "records 3"), encoding="utf-8")
+    else:
+        lines = gzip.decompress((folder / RECORDS).read_bytes()).splitlines(keepends=True)
+        changed = lines[:-1] if damage == "cut" else [lines[0].replace(b"test", b"tesu"), *lines[1:]]
+        (folder / RECORDS).write_bytes(gzip.compress(b"".join(changed)))
+    with pytest.raises(ArchiveInvalid):
+        read_archive(folder, keys=[old.signer.spki])
+
+
+def test_archives_are_only_added(old: Log, tmp_path: Path) -> None:
+    """Nobody changes what is recorded of an archive, the owner included."""
+    _archive(old, tmp_path)
+    with old.connect(old.as_role("clm_owner")) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("UPDATE clm_audit.archives SET location = ''")
+
+
+def _at(log: Log, moment: str, object_id: str) -> None:
+    log.query(
+        f"INSERT INTO {log.table} (occurred_at, organization_id, actor_type, actor_id, action, object_type, object_id)"
+        " VALUES (%s, gen_random_uuid(), 'system', 'test', 'key.generate', 'key', %s)",
+        moment,
+        object_id,
+    )
+
+
+def _archive(log: Log, folder: Path, month: date = MONTH) -> Archive:
+    dsn = log.as_role("clm_archiver")
+    with open_ledger(dsn, log.ledger) as ledger:
+        partition = partition_of(ledger, month)
+        archive = asyncio.run(
+            write_archive(ledger, month, folder, signer=log.signer, origin=log.origin, keys=[log.signer.spki])
+        )
+    record_archive(dsn, archive.row(partition), spki=log.signer.spki)
+    return archive
+
+
+def _drop(log: Log, archive: Archive, month: date = MONTH) -> int:
+    return drop_archived_partition(log.as_role("clm_archiver"), month, manifest_sha256=manifest_sha256(archive.note))
