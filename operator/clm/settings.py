@@ -2,14 +2,22 @@
 
 Every setting is an environment variable ``CLM_<NAME>`` (the chart's values become these), and has a
 default that works under ``clm dev``, except what only the installation can know: the two DSNs and the token.
+
+The DSNs say how the databases are reached, in libpq's form: ``host=db.example dbname=clm_secure_db
+user=clm_operator_secure passfile=/run/secrets/pgpass sslmode=verify-full sslrootcert=/run/secrets/ca.crt
+sslcert=/run/secrets/tls.crt sslkey=/run/secrets/tls.key``. Over a network only ``sslmode=verify-full`` will do.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from clm.errors import InvalidSetting
 
@@ -49,10 +57,18 @@ class Settings:
     database_connections: int = 4
     api_connections: int = 32
     health_port: int = 0
+    health_host: str = "127.0.0.1"
+    """Address of /healthz, /readyz and /metrics. In a pod 0.0.0.0 (or ::), for the kubelet and Prometheus to reach."""
     events_per_second: float = 5.0
     sweep_interval_s: float = 60.0
     deletion_sweep_interval_s: float = 600.0
+    integrity_first_s: float = 300.0
+    integrity_interval_s: float = 3600.0
+    outage_report_after_s: float = 180.0
+    """A dependency that is away for longer is told in the status of whatever waits for it."""
     hsm_deadline_s: float = 30.0
+    hsm_call_limit_s: float = 60.0
+    """A call into the token's library that lasts longer hangs: the process ends, and is started again."""
     log_level: str = "INFO"
     log_format: str = "text"
 
@@ -90,4 +106,37 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
     for required in ("secure_dsn", "core_dsn", "pkcs11_module", "token_pin_file", "cluster_id"):
         if required not in values:
             raise InvalidSetting(f"CLM_{required.upper()}", "is not set, and has no default")
+    for name in ("secure_dsn", "core_dsn"):
+        require_verified_tls(values[name], variable=f"CLM_{name.upper()}", environment=environment)
     return Settings(**values)
+
+
+def require_verified_tls(dsn: str, *, variable: str, environment: Mapping[str, str]) -> None:
+    """Refuse a DSN by which a password or a record could go to a server that is not the one meant.
+
+    Unix sockets and the loopback address stay on the machine; every other host needs ``sslmode=verify-full``.
+    `environment` completes the DSN as it does for libpq. Raises InvalidSetting, without the DSN's text.
+    """
+    try:
+        parameters = conninfo_to_dict(dsn)
+    except ProgrammingError:
+        raise InvalidSetting(variable, "is not a valid connection string") from None
+
+    def value(name: str) -> str:
+        return str(parameters.get(name) or environment.get(f"PG{name.upper()}") or "")
+
+    if value("service"):
+        raise InvalidSetting(variable, "must name its host itself, not by a service")
+    # libpq takes lists and tries one after the other. Where both are given, hostaddr is what it connects to.
+    hosts = (value("hostaddr") or value("host")).split(",")
+    if value("sslmode") != "verify-full" and not all(map(_is_local, hosts)):
+        raise InvalidSetting(variable, "must have sslmode=verify-full, because its host is not this machine")
+
+
+def _is_local(host: str) -> bool:
+    if host == "" or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -41,6 +41,7 @@ _UNPREPARED = (
 class Database:
     """A bounded pool of connections to one database.
 
+    Where names are sought and how long anything may take are settings of the database's user (migrations/roles.sql).
     A connection that broke is thrown away by the pool; the caller sees DatabaseUnavailable and tries again later.
     """
 
@@ -122,12 +123,8 @@ class Database:
 
 
 async def _configure(connection: Connection) -> None:
-    # Unqualified names must never resolve to somebody else's schema.
-    await connection.execute("SET search_path = public, pg_catalog")
     # A plan made while a table was small, kept for good, would read all of it ever after.
     await connection.execute("SET plan_cache_mode = force_custom_plan")
-    await connection.execute("SET statement_timeout = '30s'")
-    await connection.execute("SET idle_in_transaction_session_timeout = '30s'")
 
 
 def _reason(error: Exception) -> str:
