@@ -42,35 +42,58 @@ class Settings:
     """What an installation chooses. Times are in seconds."""
 
     secure_dsn: str = field(repr=False)
+    """DSN of clm_secure_db (as libpq reads it), as the user clm_operator_secure. TLS is verified, or stays on the machine."""
     core_dsn: str = field(repr=False)
+    """DSN of clm_core_db, as the user clm_operator_core."""
     pkcs11_module: str
+    """Path of the token's PKCS#11 library."""
     token_label: str = "clm"  # noqa: S105 - the name of a token, not a secret
+    """Label of the token."""
     token_serial: str | None = None
+    """Serial number of the token, where labels are not unique."""
     token_pin_file: Path
+    """File with the user PIN. A wrong PIN is tried once; a change of the file is noticed."""
     cluster_id: uuid.UUID
+    """Id of this Kubernetes cluster in the records. Chosen once, and never changed."""
     organization: str = "default"
+    """Organization that certificates belong to."""
     namespace: str = "clm-system"
+    """Namespace of the operator."""
 
     reconcile_workers: int = 64
+    """Objects that are worked on at the same time."""
     hsm_workers: int = 1
+    """Sessions of the token, each with a thread of its own."""
     keygen_workers: int = 2
+    """Threads in which leaf keys are made."""
     database_connections: int = 4
+    """Connections to each database at most."""
     api_connections: int = 32
+    """Connections to the API server at most."""
     health_port: int = 0
+    """Port of /healthz, /readyz and /metrics; 0: they are not served."""
     health_host: str = "127.0.0.1"
     """Address of /healthz, /readyz and /metrics. In a pod 0.0.0.0 (or ::), for the kubelet and Prometheus to reach."""
     events_per_second: float = 5.0
+    """Kubernetes Events that are sent at most; what is above is left out."""
     sweep_interval_s: float = 60.0
+    """How often unfinished work is looked for."""
     deletion_sweep_interval_s: float = 600.0
+    """How often certificates are sought whose objects went unseen."""
     integrity_first_s: float = 300.0
+    """When, after a start, databases, cluster and token are compared first."""
     integrity_interval_s: float = 3600.0
+    """How often they are compared then."""
     outage_report_after_s: float = 180.0
     """A dependency that is away for longer is told in the status of whatever waits for it."""
     hsm_deadline_s: float = 30.0
+    """How long a request may wait for the token."""
     hsm_call_limit_s: float = 60.0
     """A call into the token's library that lasts longer hangs: the process ends, and is started again."""
     log_level: str = "INFO"
+    """Least level that is logged."""
     log_format: str = "text"
+    """text, or json for collectors of logs."""
 
     @property
     def organization_id(self) -> uuid.UUID:
