@@ -19,8 +19,9 @@ from tests.e2e.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What an installation may choose, chosen so that a test need not wait a minute for the relay.
-_SETTINGS = {"CLM_SWEEP_INTERVAL_S": "1"}
+# What an installation may choose, chosen so that a test need not wait for minutes: for the relay, or for the word on an
+# outage, which comes after longer than an API server needs to load what it has just been told.
+_SETTINGS = {"CLM_SWEEP_INTERVAL_S": "1", "CLM_OUTAGE_REPORT_AFTER_S": "5"}
 
 _numbers = count(1)
 

@@ -10,13 +10,15 @@ ClmError
 │   ├── HsmUnavailable      the token does not answer, or its sessions are lost
 │   ├── DatabaseUnavailable one of the two databases does not answer
 │   └── ClusterUnavailable  the API server does not answer, or asks to slow down
+│       └── Forbidden       the API server grants us no right to it (HTTP 403); at its start it does not know rights yet
 ├── Conflict                somebody else was first
 │   ├── StaleObject         the object has changed since it was read (HTTP 409 on update)
 │   ├── AlreadyExists       an object of that name stands (HTTP 409 on create)
 │   ├── RevisionTaken       another worker has already written this revision's intent
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
 ├── NotFound                the API server has no such object (HTTP 404)
-├── Refused                 the API server will not take the object (HTTP 400, 403, 422)
+├── Refused                 the API server will not take the object (HTTP 400, 422; 403 by admission: quota, webhook)
+├── DatabaseUnprepared      a database lacks a table, a function or a right that CLM needs; `clm migrate` brings it
 ├── HsmError                the token answered, and the answer is an error
 │   ├── PinRejected         wrong, expired or locked PIN; never tried again by itself
 │   ├── KeyMissing          the token has no such key; never a reason to make a new one
@@ -73,6 +75,13 @@ class ClusterUnavailable(Unavailable):
     """The API server does not answer, or asks to slow down."""
 
 
+class Forbidden(ClusterUnavailable):
+    """The API server grants us no right to what was asked.
+
+    Right after its start it has not loaded its roles yet, and a right may be given later: so it is tried again.
+    """
+
+
 class Conflict(ClmError):
     """Somebody else was first."""
 
@@ -99,6 +108,10 @@ class NotFound(ClmError):
 
 class Refused(ClmError):
     """The API server will not take the object."""
+
+
+class DatabaseUnprepared(ClmError):
+    """A database lacks a table, a function or a right that CLM needs; `clm migrate` brings them."""
 
 
 class HsmError(ClmError):

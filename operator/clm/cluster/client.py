@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import orjson
 
-from clm.errors import AlreadyExists, ClusterUnavailable, NotFound, Refused, StaleObject
+from clm.errors import AlreadyExists, ClusterUnavailable, Forbidden, NotFound, Refused, StaleObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -21,6 +21,8 @@ METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.i
 GROUP = "clm-operator.io"
 VERSION = "v1alpha1"
 _RETRY_LATER = frozenset({401, 408, 429, 500, 502, 503, 504})
+_ADMISSION_LATER = ("not yet ready to handle request", "status unknown for quota")
+"""What admission says with 403 until it has loaded what it decides by."""
 
 
 class ApiClient:
@@ -47,7 +49,8 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Send one request and return the decoded answer.
 
-        Raises NotFound, AlreadyExists, StaleObject, Refused, or ClusterUnavailable (which is worth a retry).
+        Raises NotFound, AlreadyExists, StaleObject, Refused, or ClusterUnavailable (which is worth a retry; Forbidden
+        among it).
         """
         data = orjson.dumps(body) if body is not None else None
         headers = {"Accept": accept, "Content-Type": content_type} if data else {"Accept": accept}
@@ -145,11 +148,19 @@ def _error(method: str, path: str, status: int, payload: bytes) -> Exception:
     if status == 404:  # noqa: PLR2004
         # Right after its start a server may not serve the kind yet: that says nothing of the object.
         return NotFound(text) if reason == "NotFound" and named else ClusterUnavailable(text)
-    if status == 403 and not message.endswith("because it is being terminated"):  # noqa: PLR2004
-        # So does it before it has loaded its roles; and rights that are really missing may be given later.
-        return ClusterUnavailable(text)
+    if status == 403:  # noqa: PLR2004
+        return _forbidden(text, message)
     if status == 409:  # noqa: PLR2004
         return AlreadyExists(text) if reason == "AlreadyExists" else StaleObject(text)
     if status in _RETRY_LATER:
         return ClusterUnavailable(text)
+    return Refused(text)
+
+
+def _forbidden(text: str, message: str) -> Exception:
+    if not message or ('User "' in message and '" cannot ' in message):
+        return Forbidden(text)
+    if any(said in message for said in _ADMISSION_LATER):
+        return ClusterUnavailable(text)
+    # A quota, a webhook, an admission policy, a namespace that is being terminated: somebody has to change something.
     return Refused(text)

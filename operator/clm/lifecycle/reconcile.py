@@ -17,7 +17,8 @@ from uuid import UUID
 
 from clm.cluster import paths
 from clm.cluster.events import ObjectRef
-from clm.errors import ClmError, Conflict, InvalidInput, LintFailed, NotFound, NotOurs, Unavailable
+from clm.errors import ClmError, Conflict, InvalidInput, LintFailed, NotFound, NotOurs, Refused, Unavailable
+from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
 from clm.resources.audit import AuditRecord
@@ -77,23 +78,28 @@ class Reconciler:
         self._events = events
         self._boundary = boundary
         self._clock = clock
+        self._outages = Outages()
 
     async def reconcile(self, key: Key, *, thorough: bool = False) -> Result:
         """Bring one Certificate on. `thorough` looks closely even where everything seems to stand."""
         entry = self._view.get(key)
         if entry is None:
+            self._outages.over(key)
             return Done()  # deleted: with deletionPolicy Retain the Secret and the certificate stay
         now = self._clock()
         if not thorough and self.settled(key, entry, now=now):
             entry.body = None
+            self._outages.over(key)
             return self._done(entry, now)
+        body = entry.body
         try:
-            body = entry.body or await self._read(key)
-            if body is None:
-                return Done()
-            return await self._attempt(key, body, now, thorough=thorough)
+            body = body or await self._read(key)
+            result = Done() if body is None else await self._attempt(key, body, now, thorough=thorough)
         except Unavailable as error:
+            await self._tell_of_outage(key, body, error)
             return RetryAfter(str(error))
+        self._outages.over(key)
+        return result
 
     async def _attempt(  # noqa: PLR0911 - one an outcome
         self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool
@@ -150,7 +156,10 @@ class Reconciler:
             return await self._refuse(key, body, outcome)
         known_uid = ((body.get("status") or {}).get("secret") or {}).get("uid")
         new = known_uid is None
-        version = await self._publisher.publish(outcome, probably_new=new, known_uid=known_uid)
+        try:
+            version = await self._publisher.publish(outcome, probably_new=new, known_uid=known_uid)
+        except Refused as error:
+            return await self._refuse(key, body, _secret_refused(admitted.spec.secret_name, error), retry=True)
         self._secret_watch.wrote(key.namespace, admitted.spec.secret_name, version)
         status = changes(body, ready_status(body, outcome, version, now=now))
         entry = await self._write_status(key, body, status)
@@ -187,9 +196,23 @@ class Reconciler:
         except NotFound:
             await self._refresh(key)
             return Done()
-        except Unavailable as error:
+        except Refused as error:
+            logger.warning("%s: %s: the status was refused: %s", key, refusal.reason, error)
             return RetryAfter(str(error))
         return RetryAfter(refusal.message) if retry else Done()
+
+    async def _tell_of_outage(self, key: Key, body: dict[str, Any] | None, error: Unavailable) -> None:
+        now = self._clock()
+        lasted_s, after_s = self._outages.lasted_s(key, now), self._settings.outage_report_after_s
+        status = outage_status(body, error, lasted_s=lasted_s, report_after_s=after_s, now=now) if body else {}
+        if body is None or not status:
+            return
+        try:
+            self._view.put(await self._statuses.write(body, status))
+        except Conflict:
+            await self._refresh(key)
+        except ClmError as failure:
+            logger.warning("%s: waits since %.0f s: %s; nor can its status say so: %s", key, lasted_s, error, failure)
 
     def _refusal_audit(self, key: Key, body: dict[str, Any], refusal: Refusal) -> AuditRecord:
         return AuditRecord(
@@ -227,3 +250,11 @@ class Reconciler:
     def _say(self, key: Key, body: dict[str, Any], type: str, reason: str, note: str) -> None:  # noqa: A002
         about = ObjectRef(kind="Certificate", namespace=key.namespace, name=key.name, uid=body["metadata"]["uid"])
         self._events.record(about, type, reason, note)  # type: ignore[arg-type]
+
+
+def _secret_refused(name: str, error: Refused) -> Refusal:
+    return Refusal(
+        "SecretRefused",
+        f"the API server refuses the Secret {name}: {error}; change what refuses it (quota, webhook, admission policy),"
+        " or spec.secretName or spec.secretTemplate",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from inspect import signature
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,9 +36,8 @@ class Cluster:
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: 0.0)
         watch = SecretWatch(cast("Any", None), lambda *_: None)
         watch.wrote("shop", "web-tls", SecretVersion("s", "1"))
-        unused = ("settings", "client", "admission", "certifier", "publisher", "statuses", "metadata", "outbox")
-        others: dict[str, Any] = dict.fromkeys((*unused, "events", "boundary"))
-        reconciler = Reconciler(view=self.view, secret_watch=watch, clock=lambda: NOW, **others)
+        parts: dict[str, Any] = dict.fromkeys(signature(Reconciler).parameters)
+        reconciler = Reconciler(**parts | {"view": self.view, "secret_watch": watch, "clock": lambda: NOW})
         self.certificates = CertificateController(
             view=self.view,
             queue=self.queue,
