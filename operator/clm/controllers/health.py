@@ -1,7 +1,7 @@
 """Liveness, readiness and metrics over HTTP.
 
-Alive means that the process can still get its work done: the event loop answers, and no HSM call hangs (a hung C call
-cannot be cancelled, only the process ended). Ready means that the start is complete.
+Alive means that the process can still get its work done: the event loop answers, and no HSM call hangs (the process
+then also ends by itself, see watchdog.py). Ready means that the start is complete.
 """
 
 from __future__ import annotations
@@ -17,26 +17,23 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-HUNG_CALL_S = 60.0
-
 
 @dataclass(slots=True)
 class Health:
     """How the process is. `waiting_for` says what the start waits for; None once it is complete."""
 
     oldest_hsm_call_s: Callable[[], float]
+    call_limit_s: float
     waiting_for: str | None = "start"
     problems: dict[str, str] = field(default_factory=dict)
 
 
-async def serve_health(
-    health: Health, registry: CollectorRegistry, *, port: int, host: str = "127.0.0.1"
-) -> web.AppRunner:
+async def serve_health(health: Health, registry: CollectorRegistry, *, port: int, host: str) -> web.AppRunner:
     """Serve /healthz, /readyz and /metrics. The caller cleans up the runner."""
 
     async def healthz(_: web.Request) -> web.Response:
         age_s = health.oldest_hsm_call_s()
-        if age_s > HUNG_CALL_S:
+        if age_s > health.call_limit_s:
             return web.Response(status=500, text=f"an HSM call has been hanging for {age_s:.0f} s\n")
         return web.Response(text="ok\n")
 

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import signal
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from clm.cluster.definitions import KINDS, require_served
 from clm.controllers.health import Health, serve_health
 from clm.controllers.kopf_operator import kopf_registry, run_kopf
-from clm.errors import ControllerEnded, PinRejected, Unavailable
+from clm.controllers.partitions import keep_partitions, prepare_partitions
+from clm.controllers.watchdog import watch_calls
+from clm.errors import ControllerEnded, DatabaseUnprepared, PinRejected, Unavailable
 from clm.hsm.probe import probe
-from clm.storage.partitions import ensure_audit_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from clm.factory import Controller
     from clm.hsm.token import Token
-    from clm.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ _KOPF_EXIT_S = 1.0
 _CLOSE_S = 5.0
 _START_RETRY_S = 1.0
 _PIN_RETRY_S = 5.0
-_PARTITIONS_EVERY_S = 6 * 3600.0
 
 
 async def run_controller(controller: Controller, session: aiohttp.ClientSession, server: str) -> None:
@@ -41,14 +41,19 @@ async def run_controller(controller: Controller, session: aiohttp.ClientSession,
     Raises ControllerEnded when a part of it ended by itself: the process must then end, and be started again.
     """
     dependencies = controller.dependencies
-    health = Health(dependencies.token.oldest_call_s)
+    settings = controller.settings
+    health = Health(dependencies.token.oldest_call_s, settings.hsm_call_limit_s)
+    calls = watch_calls(dependencies.token.oldest_call_s, limit_s=settings.hsm_call_limit_s)
+    watchdog = asyncio.create_task(calls, name="watchdog")
     runner = None
     try:
-        if controller.settings.health_port:
-            runner = await serve_health(health, controller.metrics.registry, port=controller.settings.health_port)
-        await _start(controller, health)
-        await _run(controller, health, session, server)
+        if settings.health_port:
+            registry = controller.metrics.registry
+            runner = await serve_health(health, registry, port=settings.health_port, host=settings.health_host)
+        await _unless_ended(watchdog, asyncio.create_task(_start(controller, health), name="start"))
+        await _run(controller, health, session, server, watchdog)
     finally:
+        watchdog.cancel()
         if runner is not None:
             await runner.cleanup()
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
@@ -60,11 +65,24 @@ async def _start(controller: Controller, health: Health) -> None:
     await dependencies.secure.start()
     await dependencies.core.start()
     await asyncio.gather(
-        _insist(health, "clm_secure_db", lambda: _partitions(dependencies.secure, "secure")),
-        _insist(health, "clm_core_db", lambda: _partitions(dependencies.core, "core")),
+        _insist(health, "clm_secure_db", lambda: prepare_partitions(dependencies.secure, "secure")),
+        _insist(health, "clm_core_db", lambda: prepare_partitions(dependencies.core, "core")),
         _open_token(health, dependencies.token),
     )
     await _insist(health, "the key-encryption key", controller.keyring.open)
+    # kopf looks once what the API server serves, and would never see a kind that comes later.
+    for definition in KINDS:
+        what = f"the CustomResourceDefinition {definition}"
+        await _insist(health, what, partial(require_served, dependencies.client, definition))
+
+
+async def _unless_ended(watchdog: asyncio.Task[None], work: asyncio.Task[None]) -> None:
+    """Wait for the work, but not for longer than the watchdog runs. Raises what ended either."""
+    await asyncio.wait([watchdog, work], return_when=asyncio.FIRST_COMPLETED)
+    if not work.done():
+        work.cancel()
+        await watchdog
+    await work
 
 
 async def _open_token(health: Health, token: Token) -> None:
@@ -72,7 +90,13 @@ async def _open_token(health: Health, token: Token) -> None:
     await _insist(health, "the token's mechanisms", lambda: _probe(token))
 
 
-async def _run(controller: Controller, health: Health, session: aiohttp.ClientSession, server: str) -> None:
+async def _run(
+    controller: Controller,
+    health: Health,
+    session: aiohttp.ClientSession,
+    server: str,
+    watchdog: asyncio.Task[None],
+) -> None:
     registry = kopf_registry(
         session=session,
         server=server,
@@ -81,6 +105,7 @@ async def _run(controller: Controller, health: Health, session: aiohttp.ClientSe
         key_rotations=controller.key_rotations.observed,
         namespaces=lambda type, body: _namespace(controller, type, body),  # noqa: A006
     )
+    dependencies = controller.dependencies
     ready, stop = asyncio.Event(), asyncio.Event()
     background = [
         asyncio.create_task(work, name=name)
@@ -89,12 +114,13 @@ async def _run(controller: Controller, health: Health, session: aiohttp.ClientSe
             ("policies", controller.policies.run()),
             ("rotations", controller.key_rotations.run()),
             ("events", controller.events.run()),
-            ("partitions", _keep_partitions(controller)),
+            ("partitions", keep_partitions({"secure": dependencies.secure, "core": dependencies.core})),
             ("renewals", controller.certificates.run_renewals()),
             ("deletions", _sweep_deletions(controller)),
             ("deleted policies", _sweep_policies(controller)),
         )
     ]
+    background.append(watchdog)
     health.waiting_for = "the watch of Secrets"
     await _first(controller.secret_watch.synced, background)
     health.waiting_for = "the watch of Certificates"
@@ -170,7 +196,7 @@ async def _say_ready(health: Health, ready: asyncio.Event) -> None:
     await asyncio.Event().wait()
 
 
-async def _insist(health: Health, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+async def _insist(health: Health, what: str, attempt: Callable[[], Awaitable[object]]) -> None:
     health.waiting_for = what
     while True:
         try:
@@ -178,7 +204,7 @@ async def _insist(health: Health, what: str, attempt: Callable[[], Awaitable[Non
         except PinRejected as error:
             logger.error("%s: %s", what, error)  # noqa: TRY400 - the trace says nothing more
             await asyncio.sleep(_PIN_RETRY_S)
-        except Unavailable as error:
+        except (Unavailable, DatabaseUnprepared) as error:
             logger.warning("waiting for %s: %s", what, error)
             await asyncio.sleep(_START_RETRY_S)
         else:
@@ -190,21 +216,6 @@ async def _probe(token: Token) -> None:
     capabilities = await probe(token)
     capabilities.require()
     logger.info("the token %s (%s) does what is needed", token.label, token.module_description)
-
-
-async def _partitions(database: Database, name: str) -> None:
-    async with database.connection() as connection:
-        await ensure_audit_partitions(connection, name, now=datetime.now(UTC))  # type: ignore[arg-type]
-
-
-async def _keep_partitions(controller: Controller) -> None:
-    while True:
-        await asyncio.sleep(_PARTITIONS_EVERY_S)
-        for database, name in ((controller.dependencies.secure, "secure"), (controller.dependencies.core, "core")):
-            try:
-                await _partitions(database, name)
-            except Unavailable as error:
-                logger.warning("audit partitions are made later: %s", error)
 
 
 def _namespace(controller: Controller, type: str | None, body: dict[str, object]) -> None:  # noqa: A002
