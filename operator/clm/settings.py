@@ -39,12 +39,12 @@ SYSTEM_ORGANIZATION = organization_id("system")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What an installation chooses. Times are in seconds."""
+    """What an installation chooses. Times are in seconds unless the name says days."""
 
     secure_dsn: str = field(repr=False)
-    """DSN of clm_secure_db (as libpq reads it), as the user clm_operator_secure. TLS is verified, or stays on the machine."""
+    """DSN of clm_secure_db, for the user clm_operator_secure. Another machine takes sslmode=verify-full."""
     core_dsn: str = field(repr=False)
-    """DSN of clm_core_db, as the user clm_operator_core."""
+    """DSN of clm_core_db, likewise, for the user clm_operator_core."""
     pkcs11_module: str
     """Path of the token's PKCS#11 library."""
     token_label: str = "clm"  # noqa: S105 - the name of a token, not a secret
@@ -84,6 +84,32 @@ class Settings:
     """When, after a start, databases, cluster and token are compared first."""
     integrity_interval_s: float = 3600.0
     """How often they are compared then."""
+    key_state_interval_s: float = 15.0
+    """How often it is asked whether a CA key was suspended or resumed."""
+    cryptoperiod_ca_signing_days: int = 1095
+    """Days for which a CA key signs, counted from its activation (SP 800-57 part 1, table 1: 1 to 3 years)."""
+    cryptoperiod_key_encryption_days: int = 730
+    """Days for which a key-encryption key wraps something new (up to 2 years); it opens for 3 years more."""
+    cryptoperiod_audit_sealing_days: int = 730
+    """Days for which a key seals the audit logs."""
+    retention_interval_s: float = 86400.0
+    """How often what is past its retention is let go."""
+    retention_audit_days: int = 731
+    """Days after which a month of an audit log may be dropped, once it is archived."""
+    retention_refused_days: int = 90
+    """Days for which failed requests and refused approvals count, and tell who asked."""
+    retention_notifications_days: int = 90
+    """Days for which notifications stay that are not due any more."""
+    retention_sessions_days: int = 30
+    """Days for which sessions stay that have ended."""
+    retention_reports_days: int = 90
+    """Days for which reports of comparisons stay."""
+    retention_superseded_keys_days: int = 30
+    """Days after which the private key of a superseded certificate is destroyed."""
+    retention_revoked_keys_days: int = 7
+    """Days after which the private key of a revoked certificate is destroyed."""
+    retention_expired_keys_days: int = 90
+    """Days after which the private key of an expired certificate is destroyed."""
     outage_report_after_s: float = 180.0
     """A dependency that is away for longer is told in the status of whatever waits for it."""
     hsm_deadline_s: float = 30.0
