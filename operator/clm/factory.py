@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +20,7 @@ from clm.cluster.secrets import SecretStore
 from clm.cluster.session import Credentials, open_session
 from clm.cluster.status import StatusWriter
 from clm.controllers.certificates import CertificateController
+from clm.controllers.integrity import IntegrityController, IntegrityMetrics
 from clm.controllers.key_rotations import KeyRotationController
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
@@ -30,16 +31,22 @@ from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.check import Checker
+from clm.lifecycle.check_cluster import ClusterCheck
+from clm.lifecycle.check_databases import DatabaseCheck
+from clm.lifecycle.check_token import TokenCheck
 from clm.lifecycle.hsm_keys import HsmKeys
+from clm.lifecycle.integrity import Integrity
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.request import RequestBuilder
+from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.tbs import ThrowawayKeys
 from clm.storage.core.metadata import MetadataStore
+from clm.storage.core.reports import ReportStore
 from clm.storage.core.survey import CoreSurvey
 from clm.storage.database import Database
 from clm.storage.secure.authorities import AuthorityStore
@@ -48,6 +55,7 @@ from clm.storage.secure.issuance import IssuanceStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
+from clm.storage.secure.quarantine import QuarantineStore
 from clm.storage.secure.survey import SecureSurvey
 
 if TYPE_CHECKING:
@@ -91,6 +99,7 @@ class Controller:
     key_rotations: KeyRotationController
     secret_watch: SecretWatch
     relay: Relay
+    integrity: IntegrityController
     events: EventRecorder
     metrics: Metrics
 
@@ -98,19 +107,30 @@ class Controller:
 def open_dependencies(settings: Settings, credentials: Credentials) -> Dependencies:
     """Make the clients of everything outside; none of them connects yet."""
     return Dependencies(
-        token=Token(
-            module_path=settings.pkcs11_module,
-            token_label=settings.token_label,
-            token_serial=settings.token_serial,
-            pin_file=settings.token_pin_file,
-            workers=settings.hsm_workers,
-        ),
-        secure=Database(settings.secure_dsn, name="clm_secure_db", connections=settings.database_connections),
-        core=Database(settings.core_dsn, name="clm_core_db", connections=settings.database_connections),
+        token=open_token(settings),
+        secure=open_database(settings, "secure"),
+        core=open_database(settings, "core"),
         client=ApiClient(open_session(credentials, connections=settings.api_connections), credentials.server),
         watch_client=ApiClient(open_session(credentials, connections=2), credentials.server),
         keygen=ThreadPoolExecutor(settings.keygen_workers, thread_name_prefix="keygen"),
     )
+
+
+def open_token(settings: Settings) -> Token:
+    """Make the client of the token; it is not started."""
+    return Token(
+        module_path=settings.pkcs11_module,
+        token_label=settings.token_label,
+        token_serial=settings.token_serial,
+        pin_file=settings.token_pin_file,
+        workers=settings.hsm_workers,
+    )
+
+
+def open_database(settings: Settings, name: Literal["secure", "core"]) -> Database:
+    """Make the pool of one of the two databases; it does not connect yet."""
+    dsn = settings.secure_dsn if name == "secure" else settings.core_dsn
+    return Database(dsn, name=f"clm_{name}_db", connections=settings.database_connections)
 
 
 def build_controller(settings: Settings, dependencies: Dependencies, *, boundary: Boundary = no_boundary) -> Controller:
@@ -128,12 +148,13 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     history = HistoryStore(secure, cluster_id=settings.cluster_id)
     metadata = MetadataStore(core, **audit)
     outbox = OutboxStore(secure, cluster_id=settings.cluster_id)
+    rsa_keys = RsaKeys(dependencies.keygen, ready=queue.add)
     requests = RequestBuilder(
         token=token,
         keyring=keyring,
         private_keys=PrivateKeyStore(secure),
         throwaway=ThrowawayKeys(),
-        keygen=dependencies.keygen,
+        rsa_keys=rsa_keys,
     )
     issuance = Issuance(
         token=token,
@@ -170,6 +191,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         metadata=metadata,
         outbox=outbox,
         events=events,
+        rsa_keys=rsa_keys,
         boundary=boundary,
         clock=_utc_now,
     )
@@ -211,29 +233,36 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         key_rotations=KeyRotationController(client=client, clock=_utc_now),
         secret_watch=secret_watch,
         relay=relay,
+        integrity=IntegrityController(
+            integrity=build_integrity(dependencies),
+            survey=SecureSurvey(secure),
+            metrics=IntegrityMetrics(metrics.registry),
+        ),
         events=events,
         metrics=metrics,
     )
 
 
-def build_checker(dependencies: Dependencies) -> Checker:
-    """Wire what `clm check` needs; it never issues."""
-    audit = {"origin": socket.gethostname(), "version": __version__}
-    keys = KeyStore(dependencies.secure, **audit)
-    hsm_keys = HsmKeys(token=dependencies.token, store=keys, boundary=no_boundary)
+def build_integrity(dependencies: Dependencies) -> Integrity:
+    """Wire the comparison of the worlds; it never issues."""
+    origin = socket.gethostname()
+    audit = {"origin": origin, "version": __version__}
+    secure, core, token = dependencies.secure, dependencies.core, dependencies.token
+    keys = KeyStore(secure, **audit)
+    hsm_keys = HsmKeys(token=token, store=keys, boundary=no_boundary)
     requests = RequestBuilder(
-        token=dependencies.token,
+        token=token,
         keyring=Keyring(keys=hsm_keys, store=keys),
-        private_keys=PrivateKeyStore(dependencies.secure),
+        private_keys=PrivateKeyStore(secure),
         throwaway=ThrowawayKeys(),
-        keygen=dependencies.keygen,
+        rsa_keys=RsaKeys(dependencies.keygen, ready=lambda _: None),
     )
-    return Checker(
-        secure=SecureSurvey(dependencies.secure),
-        core=CoreSurvey(dependencies.core),
-        keys=keys,
-        client=dependencies.client,
-        token=dependencies.token,
-        hsm_keys=hsm_keys,
-        requests=requests,
+    secure_survey, core_survey = SecureSurvey(secure), CoreSurvey(core)
+    checker = Checker(
+        secure=secure_survey,
+        core=core_survey,
+        databases=DatabaseCheck(secure=secure_survey, core=core_survey, requests=requests),
+        cluster=ClusterCheck(secure=secure_survey, client=dependencies.client),
+        token=TokenCheck(keys=keys, quarantine=QuarantineStore(secure, **audit), token=token, hsm_keys=hsm_keys),
     )
+    return Integrity(checker=checker, reports=ReportStore(core, origin=origin))

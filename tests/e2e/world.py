@@ -19,12 +19,14 @@ from psycopg.rows import dict_row
 
 from clm.dev.controller import NAME as CONTROLLER
 from clm.dev.controller import ControllerProcess
+from clm.dev.databases import DevDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from clm.dev.environment import Environment
+    from clm.storage.migration_files import DatabaseName
     from tests.e2e.api import Api, Manifest
 
     T = TypeVar("T")
@@ -99,9 +101,10 @@ class World:
         assert found is not None, f"there is no Secret {namespace}/{name}"
         return data_of(found)
 
-    def query(self, database: str, statement: str, **parameters: object) -> list[dict[str, Any]]:
-        """Run one statement in "secure" or "core", as the databases' owner."""
-        dsn = self.settings[f"CLM_{database.upper()}_DSN"]
+    def query(self, database: DatabaseName, statement: str, **parameters: object) -> list[dict[str, Any]]:
+        """Run one statement in "secure" or "core", as the superuser: whom no right and no policy binds."""
+        found = DevDatabase(self.environment.state, database)
+        dsn = found.cluster().superuser_dsn(found.database)
         with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []

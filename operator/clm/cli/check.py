@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from clm.cluster.session import load_credentials
-from clm.errors import ClmError
-from clm.factory import build_checker, open_dependencies
+from clm.cli.dependencies import both_databases, everything
+from clm.errors import ClmError, InvalidInput
+from clm.factory import build_integrity
+from clm.lifecycle.integrity import as_json
 from clm.settings import Settings, settings_from_environment
+from clm.storage.core.reports import ReportStore
 
 if TYPE_CHECKING:
-    from clm.lifecycle.check import Finding, Report
+    from collections.abc import Mapping, Sequence
+
+    from clm.lifecycle.findings import Report
+    from clm.storage.core.reports import StoredReport
 
 _PROBLEMS_FOUND = 1
 
@@ -25,73 +30,87 @@ _PROBLEMS_FOUND = 1
 @click.command()
 @click.option("--repair", is_flag=True, help="Have the controller publish again what is not as recorded.")
 @click.option("--skip-keys", is_flag=True, help="Do not open every private key; much faster.")
+@click.option("--last", is_flag=True, help="Show the newest report, whoever made it; compare nothing.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def check(*, repair: bool, skip_keys: bool, output: str) -> None:
+def check(*, repair: bool, skip_keys: bool, last: bool, output: str) -> None:
     """Compare databases, cluster and token with each other.
 
     What clm_secure_db records is the truth. Exits with 1 when something is not as recorded. Nothing is changed without
-    --repair; keys are never changed.
+    --repair but that the report is stored, and objects of the token without an owner are noted; keys are never changed.
     """
     console = Console(stderr=True)
     try:
         settings = settings_from_environment(os.environ)
-        report, repaired = asyncio.run(_check(settings, open_keys=not skip_keys, repair=repair, console=console))
+        if last:
+            shown = asyncio.run(_last(settings))
+        else:
+            shown = asyncio.run(_check(settings, open_keys=not skip_keys, repair=repair, console=console))
     except ClmError as error:
         raise click.ClickException(str(error)) from error
     if output == "json":
-        click.echo(json.dumps(_as_json(report, repaired), indent=2))
+        click.echo(json.dumps(shown, indent=2))
     else:
-        _print(Console(), report, repaired)
-    if report.findings:
+        _print(Console(), shown)
+    if shown["total"]:
         raise SystemExit(_PROBLEMS_FOUND)
 
 
-async def _check(settings: Settings, *, open_keys: bool, repair: bool, console: Console) -> tuple[Report, int]:
-    credentials = await load_credentials()
-    dependencies = open_dependencies(settings, credentials)
-    try:
-        await dependencies.secure.start()
-        await dependencies.core.start()
-        await dependencies.token.start()
-        checker = build_checker(dependencies)
+async def _check(settings: Settings, *, open_keys: bool, repair: bool, console: Console) -> dict[str, Any]:
+    async with everything(settings) as dependencies:
+        integrity = build_integrity(dependencies)
         with console.status("comparing") as status:
-            report = await checker.check(open_keys=open_keys, progress=status.update)
-        repaired = await checker.repair(report) if repair else 0
-    finally:
-        await dependencies.close()
-    return report, repaired
+            report = await integrity.run(open_keys=open_keys, progress=status.update)
+        repaired = await integrity.checker.repair(report) if repair else 0
+    return _fresh(report, repaired)
 
 
-def _as_json(report: Report, repaired: int) -> dict[str, object]:
+async def _last(settings: Settings) -> dict[str, Any]:
+    async with both_databases(settings) as databases:
+        stored = await ReportStore(databases.core, origin="clm-check").last()
+    if stored is None:
+        raise InvalidInput("--last", "nothing has been compared yet")
+    return _stored(stored)
+
+
+def _fresh(report: Report, repaired: int) -> dict[str, Any]:
     return {
         "compared": report.compared,
-        "findings": [_finding(finding) for finding in report.findings],
+        "total": report.total,
+        "findings": [as_json(finding) for finding in report.findings],
         "repairing": repaired,
     }
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def _stored(report: StoredReport) -> dict[str, Any]:
     return {
-        "world": finding.world,
-        "object": finding.object,
-        "problem": finding.problem,
-        "repairable": finding.republish is not None,
+        "startedAt": report.started_at.isoformat(),
+        "finishedAt": report.finished_at.isoformat(),
+        "origin": report.origin,
+        "openedKeys": report.opened_keys,
+        "compared": report.compared,
+        "total": report.finding_count,
+        "findings": list(report.findings),
+        "repairing": 0,
     }
 
 
-def _print(console: Console, report: Report, repaired: int) -> None:
-    looked_at = ", ".join(f"{number} {what}" for what, number in report.compared.items())
+def _print(console: Console, shown: Mapping[str, Any]) -> None:
+    if "finishedAt" in shown:
+        console.print(f"Compared by {shown['origin']}, complete at {shown['finishedAt']}", highlight=False)
+    looked_at = ", ".join(f"{number} {what}" for what, number in shown["compared"].items())
     console.print(f"Compared: {looked_at or 'nothing'}")
-    if not report.findings:
+    findings: Sequence[Mapping[str, Any]] = shown["findings"]
+    if not shown["total"]:
         console.print("[green]Everything is as recorded.[/green]")
         return
     table = Table("World", "Object", "Problem", "Repair")
-    for finding in report.findings:
-        table.add_row(
-            finding.world, finding.object, finding.problem, "publish again" if finding.republish else "by hand"
-        )
+    for finding in findings:
+        repair = "publish again" if finding["repairable"] else "by hand"
+        table.add_row(finding["world"], finding["object"], finding["problem"], repair)
     console.print(table)
-    if repaired:
-        console.print(f"The controller publishes {repaired} certificates again; look again in a minute.")
-    elif any(finding.republish for finding in report.findings):
+    if shown["total"] > len(findings):
+        console.print(f"{shown['total'] - len(findings)} more are not listed; mend these and compare again.")
+    if shown["repairing"]:
+        console.print(f"The controller publishes {shown['repairing']} certificates again; look again in a minute.")
+    elif any(finding["repairable"] for finding in findings):
         console.print("Run with --repair to have the controller publish again what is marked so.")

@@ -117,6 +117,7 @@ async def _run(
             ("partitions", keep_partitions({"secure": dependencies.secure, "core": dependencies.core})),
             ("renewals", controller.certificates.run_renewals()),
             ("deletions", _sweep_deletions(controller)),
+            ("integrity", _compare(controller)),
             ("deleted policies", _sweep_policies(controller)),
         )
     ]
@@ -163,6 +164,11 @@ async def _sweep_policies(controller: Controller) -> None:
     client, settings = controller.dependencies.watch_client, controller.settings
     # Policies are few, and how long a deleted one may stay in force counts: they are swept more often.
     await controller.policies.run_sweep(client, interval_s=settings.sweep_interval_s)
+
+
+async def _compare(controller: Controller) -> None:
+    settings = controller.settings
+    await controller.integrity.run(first_s=settings.integrity_first_s, interval_s=settings.integrity_interval_s)
 
 
 async def _stop_signal(ready: asyncio.Event) -> None:

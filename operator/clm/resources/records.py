@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from clm.resources.keys import KeySpec
 
-KeyPurpose = Literal["ca-signing", "kek", "audit-sealing"]
+KeyPurpose = Literal["ca-signing", "kek", "audit-sealing", "subject-shred", "requester-mac"]
 KeyState = Literal["generating", "active", "suspended", "deactivated", "compromised", "destroyed"]
 IssueReason = Literal["initial", "spec-changed", "renewal", "issuer-changed", "re-key", "manual"]
 
@@ -28,7 +28,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HsmKeyRow:
-    """One row of encryption_keys: a key in the token. `id` is its CKA_ID."""
+    """One row of encryption_keys: a key in the token, or one that a key in the token wraps. `id` is its CKA_ID."""
 
     id: uuid.UUID
     organization_id: uuid.UUID
@@ -41,6 +41,12 @@ class HsmKeyRow:
     token_serial: str | None = None
     spki: bytes | None = None
     check_value: bytes | None = None
+    state_reason: str | None = None
+
+    @property
+    def is_in_token(self) -> bool:
+        """Whether its key is, or will be, an object of the token."""
+        return self.purpose in {"ca-signing", "kek", "audit-sealing"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

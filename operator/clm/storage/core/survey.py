@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from clm.storage.database import Database
 
 PAGE = 2000
 
-_ROWS = """
-SELECT id, namespace, name, revision, status, fingerprint_sha256
-FROM certificate_metadata WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
+_COLUMNS = "id, namespace, name, revision, status, fingerprint_sha256"
+
+_ROWS = f"""
+SELECT {_COLUMNS} FROM certificate_metadata
+WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - constants only
+
+_SOME = f"SELECT {_COLUMNS} FROM certificate_metadata WHERE deleted_at IS NULL AND id = ANY(%(ids)b)"  # noqa: S608
+
+_KEYS = """
+SELECT DISTINCT issuer_key_id FROM certificate_metadata WHERE deleted_at IS NULL
+UNION SELECT subject_key_id FROM users WHERE subject_key_id IS NOT NULL
 """
+
+_UNKNOWN_APPROVALS = """
+SELECT wanted.id FROM unnest(%(ids)b::uuid[]) AS wanted (id)
+LEFT JOIN workflow_instances i ON i.id = wanted.id WHERE i.id IS NULL
+"""
+
+_NOT_ERASED = "SELECT id FROM users WHERE id = ANY(%(ids)b) AND status <> 'erased'"
 
 # A row that has changed since it was compared is left alone.
 _RESTORE = """
@@ -63,19 +79,38 @@ class CoreSurvey:
         self._database = database
 
     async def rows(self) -> AsyncIterator[list[SurveyedRow]]:
-        """Iterate over every row, a page at a time."""
+        """Iterate over every row in order of id, a page at a time."""
         after = uuid.UUID(int=0)
         while True:
-            async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-                await cursor.execute(_ROWS, {"after": after, "limit": PAGE})
-                page = [SurveyedRow(*row) for row in await cursor.fetchall()]
+            page = [SurveyedRow(*row) for row in await self._rows(_ROWS, after=after, limit=PAGE)]
             if not page:
                 return
             yield page
             after = page[-1].id
+
+    async def some(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, SurveyedRow]:
+        """Rows of these ids, as far as there are any."""
+        return {row[0]: SurveyedRow(*row) for row in await self._rows(_SOME, ids=list(ids))}
+
+    async def keys(self) -> list[uuid.UUID]:
+        """Keys of clm_secure_db that the inventory and the users refer to."""
+        return [row[0] for row in await self._rows(_KEYS)]
+
+    async def unknown_approvals(self, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """Which of these ids are no workflow's."""
+        return [row[0] for row in await self._rows(_UNKNOWN_APPROVALS, ids=list(ids))]
+
+    async def not_erased(self, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """Which of these users have personal data."""
+        return [row[0] for row in await self._rows(_NOT_ERASED, ids=list(ids))]
 
     async def restore(self, rows: Sequence[WrongStatus]) -> None:
         """Set the status of these rows to what is recorded."""
         ids, found, recorded = ([row[field] for row in rows] for field in range(3))
         async with self._database.connection() as connection:
             await connection.execute(_RESTORE, {"ids": ids, "found": found, "recorded": recorded})
+
+    async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(query.encode(), parameters)
+            return await cursor.fetchall()

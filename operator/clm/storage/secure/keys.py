@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = """
 id, organization_id, purpose, algorithm, version, label, state, cluster_id, resource_uid, namespace, name,
-token_serial, spki, check_value
+token_serial, spki, check_value, state_reason
 """
 
 _INSERT = """

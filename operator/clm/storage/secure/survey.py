@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from clm.storage.database import Database
 
 PAGE = 1000
 
+# The digest is that of the stored octets: the column fingerprint_sha256 could have been changed with the inventory.
+_COLUMNS = "id, namespace, name, revision, state, private_key_id, sha256(certificate)"
+
 # A UUID is compared as a number: the nil UUID comes before every other.
-_CERTIFICATES = """
-SELECT id, resource_uid, namespace, name, revision, state, private_key_id, certificate
-FROM certificates WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
-"""
+_CERTIFICATES = f"""
+SELECT {_COLUMNS} FROM certificates
+WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - constants only
+
+_SOME = f"SELECT {_COLUMNS} FROM certificates WHERE deleted_at IS NULL AND id = ANY(%(ids)b)"  # noqa: S608
+
+_OCTETS = "SELECT certificate FROM certificates WHERE id = %(id)b"
 
 _PENDING = """
 SELECT id, namespace, name, revision FROM certificate_requests
@@ -44,18 +51,34 @@ FROM again
 
 _OUTBOX = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM clm_work.outbox"
 
+_ON_THEIR_WAY = """
+SELECT id FROM clm_work.outbox WHERE id = ANY(%(ids)b) AND created_at > now() - interval '60 seconds'
+"""
+
+_UNKNOWN_KEYS = """
+SELECT wanted.id FROM unnest(%(ids)b::uuid[]) AS wanted (id)
+LEFT JOIN encryption_keys k ON k.id = wanted.id WHERE k.id IS NULL
+"""
+
+_APPROVALS = """
+SELECT approval_instance_id FROM certificate_requests WHERE approval_instance_id IS NOT NULL
+UNION SELECT approval_instance_id FROM certificate_revocations WHERE approval_instance_id IS NOT NULL
+UNION SELECT approval_instance_id FROM key_rotation_history WHERE approval_instance_id IS NOT NULL
+"""
+
+_ERASED = "SELECT subject_id FROM clm_meta.erasure_tombstones"
+
 
 class SurveyedCertificate(NamedTuple):
-    """One recorded certificate."""
+    """One recorded certificate; `digest` is the SHA-256 of its DER."""
 
     id: uuid.UUID
-    resource_uid: uuid.UUID
     namespace: str
     name: str
     revision: int
     state: str
     private_key_id: uuid.UUID | None
-    certificate: bytes
+    digest: bytes
 
 
 class UnfinishedRequest(NamedTuple):
@@ -74,39 +97,59 @@ class SecureSurvey:
         self._database = database
 
     async def certificates(self) -> AsyncIterator[list[SurveyedCertificate]]:
-        """Iterate over every certificate, a page at a time."""
+        """Iterate over every certificate in order of id, a page at a time."""
         after = uuid.UUID(int=0)
         while True:
-            async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-                await cursor.execute(_CERTIFICATES, {"after": after, "limit": PAGE})
-                page = [SurveyedCertificate(*row) for row in await cursor.fetchall()]
+            page = [SurveyedCertificate(*row) for row in await self._rows(_CERTIFICATES, after=after, limit=PAGE)]
             if not page:
                 return
             yield page
             after = page[-1].id
 
+    async def some(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, SurveyedCertificate]:
+        """Certificates of these ids, as far as they are recorded."""
+        rows = await self._rows(_SOME, ids=list(ids))
+        return {row[0]: SurveyedCertificate(*row) for row in rows}
+
+    async def octets(self, certificate_id: uuid.UUID) -> bytes:
+        """DER of a recorded certificate."""
+        return bytes((await self._rows(_OCTETS, id=certificate_id))[0][0])
+
     async def pending(self) -> list[UnfinishedRequest]:
         """Intents that have waited for more than a minute."""
-        return await self._requests(_PENDING)
+        return [UnfinishedRequest(*row) for row in await self._rows(_PENDING)]
 
     async def unrecorded(self) -> list[UnfinishedRequest]:
         """Requests that count as issued and have no certificate: what must never be."""
-        return await self._requests(_UNRECORDED)
+        return [UnfinishedRequest(*row) for row in await self._rows(_UNRECORDED)]
 
     async def outbox(self) -> tuple[int, float]:
         """How many certificates wait to be published, and for how many seconds the oldest has."""
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(_OUTBOX)
-            row = await cursor.fetchone()
-            assert row is not None  # noqa: S101 - an aggregate always has a row
-            return int(row[0]), float(row[1])
+        waiting, oldest_s = (await self._rows(_OUTBOX))[0]
+        return int(waiting), float(oldest_s)
 
-    async def republish(self, ids: list[uuid.UUID]) -> None:
+    async def on_their_way(self, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these certificates are being published right now."""
+        return {row[0] for row in await self._rows(_ON_THEIR_WAY, ids=list(ids))}
+
+    async def unknown_keys(self, ids: Collection[uuid.UUID]) -> list[uuid.UUID]:
+        """Which of these ids are no key's."""
+        return [row[0] for row in await self._rows(_UNKNOWN_KEYS, ids=list(ids))]
+
+    async def approvals(self) -> list[uuid.UUID]:
+        """Approval workflows of clm_core_db that requests, revocations and rotations refer to."""
+        return [row[0] for row in await self._rows(_APPROVALS)]
+
+    async def erased_subjects(self) -> list[uuid.UUID]:
+        """Persons whose data were erased."""
+        return [row[0] for row in await self._rows(_ERASED)]
+
+    async def republish(self, ids: Sequence[uuid.UUID]) -> None:
         """Have the controller publish these certificates again: inventory, Secret and status."""
         async with self._database.connection() as connection:
-            await connection.execute(_REPUBLISH, {"ids": ids})
+            await connection.execute(_REPUBLISH, {"ids": list(ids)})
 
-    async def _requests(self, query: str) -> list[UnfinishedRequest]:
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(query.encode())
-            return [UnfinishedRequest(*row) for row in await cursor.fetchall()]
+    async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(query.encode(), parameters)
+            return await cursor.fetchall()

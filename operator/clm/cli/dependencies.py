@@ -1,0 +1,60 @@
+"""Opens what a command needs of the world outside, and lets go of it again."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clm.cluster.session import load_credentials
+from clm.factory import Dependencies, open_database, open_dependencies, open_token
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from clm.hsm.token import Token
+    from clm.settings import Settings
+    from clm.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Both databases, started."""
+
+    secure: Database
+    core: Database
+
+
+@asynccontextmanager
+async def everything(settings: Settings) -> AsyncIterator[Dependencies]:
+    """Lend token, databases and cluster. Raises an Unavailable or HsmError when one cannot be reached."""
+    dependencies = open_dependencies(settings, await load_credentials())
+    try:
+        await dependencies.secure.start()
+        await dependencies.core.start()
+        await dependencies.token.start()
+        yield dependencies
+    finally:
+        await dependencies.close()
+
+
+@asynccontextmanager
+async def both_databases(settings: Settings) -> AsyncIterator[Databases]:
+    """Lend the two databases alone."""
+    async with AsyncExitStack() as stack:
+        databases = Databases(open_database(settings, "secure"), open_database(settings, "core"))
+        for database in (databases.secure, databases.core):
+            stack.push_async_callback(database.close)
+            await database.start()
+        yield databases
+
+
+@asynccontextmanager
+async def the_token(settings: Settings) -> AsyncIterator[Token]:
+    """Lend the token, logged in. Raises HsmUnavailable, PinRejected, TokenMismatch, HsmError."""
+    token = open_token(settings)
+    try:
+        await token.start()
+        yield token
+    finally:
+        await token.close()
