@@ -16,6 +16,7 @@ ClmError
 │   ├── AlreadyExists       an object of that name stands (HTTP 409 on create)
 │   ├── RevisionTaken       another worker has already written this revision's intent
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
+├── KeyPending              a key is being generated; the object is called when it is there
 ├── NotFound                the API server has no such object (HTTP 404)
 ├── Refused                 the API server will not take the object (HTTP 400, 422; 403 by admission: quota, webhook)
 ├── DatabaseUnprepared      a database lacks a table, a function or a right that CLM needs; `clm migrate` brings it
@@ -100,6 +101,10 @@ class RevisionTaken(Conflict):
 
 class NotOurs(Conflict):
     """A Secret of that name stands and CLM does not own it, or its type cannot become the one needed."""
+
+
+class KeyPending(ClmError):
+    """A key is being generated. The object that needs it is called when it is there."""
 
 
 class NotFound(ClmError):

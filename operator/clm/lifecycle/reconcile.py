@@ -17,7 +17,7 @@ from uuid import UUID
 
 from clm.cluster import paths
 from clm.cluster.events import ObjectRef
-from clm.errors import ClmError, Conflict, InvalidInput, LintFailed, NotFound, NotOurs, Refused, Unavailable
+from clm.errors import ClmError, Conflict, InvalidInput, KeyPending, LintFailed, NotFound, NotOurs, Refused, Unavailable
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
@@ -37,12 +37,16 @@ if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.certify import Certifier
     from clm.lifecycle.publish import Publisher
+    from clm.lifecycle.rsa_keys import RsaKeys
     from clm.lifecycle.view import ClusterView, Entry, Key
     from clm.settings import Settings
     from clm.storage.core.metadata import MetadataStore
     from clm.storage.secure.outbox import OutboxStore
 
 logger = logging.getLogger(__name__)
+
+_KEY_OVERDUE_S = 300.0
+"""An object whose key is not there by then looks again by itself, and keeps its place in line."""
 
 
 class Reconciler:
@@ -62,6 +66,7 @@ class Reconciler:
         metadata: MetadataStore,
         outbox: OutboxStore,
         events: EventRecorder,
+        rsa_keys: RsaKeys,
         boundary: Boundary,
         clock: Callable[[], datetime],
     ) -> None:
@@ -76,12 +81,21 @@ class Reconciler:
         self._metadata = metadata
         self._outbox = outbox
         self._events = events
+        self._rsa_keys = rsa_keys
         self._boundary = boundary
         self._clock = clock
         self._outages = Outages()
 
     async def reconcile(self, key: Key, *, thorough: bool = False) -> Result:
         """Bring one Certificate on. `thorough` looks closely even where everything seems to stand."""
+        try:
+            result = await self._reconcile(key, thorough=thorough)
+        except KeyPending as error:
+            return RetryAfter(str(error), delay_s=_KEY_OVERDUE_S)  # it is called as soon as the key is there
+        self._rsa_keys.forget(key)
+        return result
+
+    async def _reconcile(self, key: Key, *, thorough: bool) -> Result:
         entry = self._view.get(key)
         if entry is None:
             self._outages.over(key)
@@ -120,7 +134,7 @@ class Reconciler:
             # Deleted while it was worked on, and then forgotten; or only its Secret's namespace is going.
             await self._refresh(key)
             return RetryAfter(str(error))
-        except Unavailable:
+        except (KeyPending, Unavailable):
             raise
         except ClmError as error:
             logger.error("%s: %s: %s", key, type(error).__name__, error)  # noqa: TRY400 - it is about the object

@@ -19,16 +19,19 @@ from clm.resources.records import Intent, NewPrivateKey
 from clm.settings import NAMESPACE
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from datetime import datetime
 
     from clm.hsm.token import Token
     from clm.lifecycle.keyring import Keyring
+    from clm.lifecycle.rsa_keys import RsaKeys
     from clm.pki.profile import Issuer
     from clm.pki.tbs import ThrowawayKeys
     from clm.resources.certificate import CertificateSpec
+    from clm.resources.keys import KeySpec
     from clm.resources.records import IssueReason, Owner
     from clm.storage.secure.private_keys import PrivateKeyStore
+
+    PrivateKey = pki_keys.PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Prepared:
 
 
 class RequestBuilder:
-    """Makes intents. RSA keys are generated in `keygen`, away from the event loop."""
+    """Makes intents."""
 
     def __init__(
         self,
@@ -67,18 +70,20 @@ class RequestBuilder:
         keyring: Keyring,
         private_keys: PrivateKeyStore,
         throwaway: ThrowawayKeys,
-        keygen: Executor,
+        rsa_keys: RsaKeys,
     ) -> None:
         self._token = token
         self._keyring = keyring
         self._private_keys = private_keys
         self._throwaway = throwaway
-        self._keygen = keygen
+        self._rsa_keys = rsa_keys
+        self._warming: dict[KeySpec, asyncio.Future[PrivateKey]] = {}
 
     async def prepare(self, order: Order, *, now: datetime) -> Prepared:
         """Choose key, serial and validity, and build the exact bytes to be signed.
 
-        Raises LintFailed when they would break a rule, KeyMissing, HsmUnavailable, DatabaseUnavailable.
+        Raises LintFailed when they would break a rule, KeyPending while an RSA key is being generated, KeyMissing,
+        HsmUnavailable, DatabaseUnavailable.
         """
         private_key, stored = await self._subject_key(order)
         public_key = (
@@ -148,7 +153,7 @@ class RequestBuilder:
             return None, None
         if order.reuse_key_id is not None:
             return await self.open_key(order.reuse_key_id), None
-        key = await self._generate(order)
+        key = self._generate(order)
         key_id = uuid.uuid4()
         sealed = await envelope.seal_private_key(
             self._token,
@@ -168,13 +173,19 @@ class RequestBuilder:
         )
         return key, stored
 
-    async def _generate(self, order: Order) -> pki_keys.PrivateKey:
+    def _generate(self, order: Order) -> pki_keys.PrivateKey:
         spec = order.spec.private_key.key
-        if spec.algorithm != "RSA":
-            return pki_keys.generate(spec)  # 10 to 200 microseconds: a thread would cost more
-        return await asyncio.get_running_loop().run_in_executor(self._keygen, pki_keys.generate, spec)
+        if spec.algorithm == "RSA":
+            return self._rsa_keys.take(order.owner, spec)
+        return pki_keys.generate(spec)  # 10 to 200 microseconds: a thread would cost more
 
     async def _warm_throwaway(self, issuer: Issuer) -> None:
-        if not self._throwaway.has(issuer.spec):
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._keygen, self._throwaway.get, issuer.spec)
+        """Have the throwaway key of this algorithm: generated once, and not behind the RSA keys of leaves."""
+        if self._throwaway.has(issuer.spec):
+            return
+        warming = self._warming.get(issuer.spec)
+        if warming is None:
+            warming = asyncio.ensure_future(asyncio.to_thread(self._throwaway.get, issuer.spec))
+            self._warming[issuer.spec] = warming
+            warming.add_done_callback(lambda _: self._warming.pop(issuer.spec))
+        await asyncio.shield(warming)

@@ -16,6 +16,7 @@ from clm.lifecycle.hsm_keys import HsmKeys
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.request import Order, RequestBuilder
+from clm.lifecycle.rsa_keys import RsaKeys
 from clm.pki.profile import Issuer
 from clm.pki.tbs import ThrowawayKeys
 from clm.resources.certificate import parse_certificate
@@ -78,7 +79,6 @@ class Workshop:
     cluster_id: uuid.UUID
     database: Database
     token: Token
-    keygen: ThreadPoolExecutor
     keys: KeyStore
     hsm_keys: HsmKeys
     keyring: Keyring
@@ -213,7 +213,6 @@ async def open_workshop(dsn: str, token_store: TokenStore, *, workers: int = 1) 
                 cluster_id=cluster_id,
                 database=database,
                 token=token,
-                keygen=keygen,
                 keys=keys,
                 hsm_keys=hsm_keys,
                 keyring=keyring,
@@ -225,7 +224,7 @@ async def open_workshop(dsn: str, token_store: TokenStore, *, workers: int = 1) 
                     keyring=keyring,
                     private_keys=PrivateKeyStore(database),
                     throwaway=ThrowawayKeys(),
-                    keygen=keygen,
+                    rsa_keys=RsaKeys(keygen, ready=lambda _: None),
                 ),
             )
     finally:
