@@ -13,18 +13,23 @@ from typing import TYPE_CHECKING, Literal
 from prometheus_client import CollectorRegistry
 
 from clm import __version__
+from clm.audit.checkpoint import Origin
+from clm.audit.seal import Sealer
+from clm.cluster.anchors import AnchorStore
 from clm.cluster.client import ApiClient
 from clm.cluster.events import EventRecorder
 from clm.cluster.secret_watch import SecretWatch
 from clm.cluster.secrets import SecretStore
 from clm.cluster.session import Credentials, open_session
 from clm.cluster.status import StatusWriter
+from clm.controllers.acts import ControllerActs
 from clm.controllers.certificates import CertificateController
 from clm.controllers.integrity import IntegrityController, IntegrityMetrics
 from clm.controllers.key_rotations import KeyRotationController
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
+from clm.controllers.sealing import SealingController
 from clm.hsm.token import Token
 from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
@@ -43,12 +48,16 @@ from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.request import RequestBuilder
 from clm.lifecycle.rsa_keys import RsaKeys
+from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.tbs import ThrowawayKeys
+from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.core.reports import ReportStore
 from clm.storage.core.survey import CoreSurvey
 from clm.storage.database import Database
+from clm.storage.records import RecordStore
+from clm.storage.seals import SealStore
 from clm.storage.secure.authorities import AuthorityStore
 from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.issuance import IssuanceStore
@@ -100,6 +109,8 @@ class Controller:
     secret_watch: SecretWatch
     relay: Relay
     integrity: IntegrityController
+    sealing: SealingController
+    acts: ControllerActs
     events: EventRecorder
     metrics: Metrics
 
@@ -238,8 +249,37 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             survey=SecureSurvey(secure),
             metrics=IntegrityMetrics(metrics.registry),
         ),
+        sealing=_build_sealing(settings, dependencies, keys=keys, hsm_keys=hsm_keys, metrics=metrics),
+        acts=ControllerActs(
+            RecordStore(secure, "secure"), token=settings.token_label, rejected_logins=token.rejected_logins
+        ),
         events=events,
         metrics=metrics,
+    )
+
+
+def _build_sealing(
+    settings: Settings, dependencies: Dependencies, *, keys: KeyStore, hsm_keys: HsmKeys, metrics: Metrics
+) -> SealingController:
+    databases = {"secure": dependencies.secure, "core": dependencies.core}
+    logs = [
+        (
+            Sealer(
+                origin=Origin(settings.cluster_id, DATABASES[ledger]),
+                store=SealStore(databases[ledger], ledger),
+                clock=_utc_now,
+            ),
+            RecordStore(databases[ledger], ledger),
+        )
+        for ledger in LEDGERS
+    ]
+    return SealingController(
+        logs=logs,
+        signer=SealingKey(token=dependencies.token, keys=hsm_keys, store=keys).signer,
+        anchors=AnchorStore(dependencies.client, namespace=settings.namespace),
+        anchor_file=settings.audit_anchor_file,
+        anchor_interval_s=settings.audit_anchor_interval_s,
+        registry=metrics.registry,
     )
 
 

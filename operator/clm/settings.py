@@ -112,6 +112,12 @@ class Settings:
     """Days after which the private key of an expired certificate is destroyed."""
     outage_report_after_s: float = 180.0
     """A dependency that is away for longer is told in the status of whatever waits for it."""
+    audit_seal_interval_s: float = 10.0
+    """How often the audit logs are sealed."""
+    audit_anchor_interval_s: float = 30.0
+    """How often, at most, the newest seals are anchored in the ConfigMap clm-audit-anchor."""
+    audit_anchor_file: Path | None = None
+    """File that the anchors are written to as well; best on another machine's disk."""
     hsm_deadline_s: float = 30.0
     """How long a request may wait for the token."""
     hsm_call_limit_s: float = 60.0
@@ -133,6 +139,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
     "Path": Path,
+    "Path | None": Path,
     "uuid.UUID": uuid.UUID,
 }
 

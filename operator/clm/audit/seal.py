@@ -21,7 +21,7 @@ from clm.errors import LogBehind
 from clm.resources.seals import SealRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from clm.audit.checkpoint import Origin, Signer
@@ -62,7 +62,7 @@ class Sealer:
         """Take this for the newest checkpoint known from outside, whatever was known before."""
         self._known = checkpoint
 
-    async def seal(self, signer: Callable[[], Signer]) -> Sealed | None:
+    async def seal(self, signer: Callable[[], Awaitable[Signer]]) -> Sealed | None:
         """Seal the next batch if there is one; None while another process seals.
 
         `signer` is asked for only when there is something to sign. Raises LogBehind, NoteInvalid, RecordUnreadable,
@@ -80,7 +80,7 @@ class Sealer:
                 lag_s = await self._lag_s(sealing, last, horizon)
                 sealed = Sealed(None if newest is None else str(newest), new=False, lag_s=lag_s)
             else:
-                sealed = await self._seal(sealing, span, last, signer())
+                sealed = await self._seal(sealing, span, last, await signer())
         # Only what is committed is known.
         if sealed.newest is not None:
             self._known = Checkpoint.parse(SignedNote.parse(sealed.newest).text)

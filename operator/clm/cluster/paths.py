@@ -42,6 +42,16 @@ def secret(namespace: str, name: str) -> str:
     return f"{secrets(namespace)}/{name}"
 
 
+def config_maps(namespace: str) -> str:
+    """Path of a namespace's ConfigMaps."""
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+def config_map(namespace: str, name: str) -> str:
+    """Path of one ConfigMap."""
+    return f"{config_maps(namespace)}/{name}"
+
+
 def events(namespace: str) -> str:
     """Path of a namespace's Events."""
     return f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"

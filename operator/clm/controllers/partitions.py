@@ -11,7 +11,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from clm.errors import ClmError, DatabaseUnprepared
-from clm.storage.partitions import ensure_audit_partitions, month_stands
+from clm.resources.audit import AuditRecord
+from clm.settings import SYSTEM_ORGANIZATION
+from clm.storage.partitions import PARENTS, ensure_audit_partitions, month_stands
+from clm.storage.records import RecordStore
 
 if TYPE_CHECKING:
     from clm.storage.database import Database
@@ -29,8 +32,10 @@ async def prepare_partitions(database: Database, name: DatabaseName) -> bool:
     Raises DatabaseUnprepared when not even this month can be recorded, and DatabaseUnavailable.
     """
     try:
-        async with database.connection() as connection:
-            await ensure_audit_partitions(connection)
+        async with database.transaction() as connection:
+            made = await ensure_audit_partitions(connection)
+            if made:
+                await RecordStore(database, name).record_on(connection, _made(name, made))
     except DatabaseUnprepared as error:
         async with database.connection() as connection:
             if not await month_stands(connection, name):
@@ -38,6 +43,16 @@ async def prepare_partitions(database: Database, name: DatabaseName) -> bool:
         logger.error("audit partitions cannot be made ahead, only this month stands: %s", error)  # noqa: TRY400 - said
         return False
     return True
+
+
+def _made(name: DatabaseName, partitions: list[str]) -> AuditRecord:
+    return AuditRecord(
+        organization_id=SYSTEM_ORGANIZATION,
+        action="audit.partition",
+        object_type="audit-log",
+        object_id=PARENTS[name],
+        details={"partitions": partitions},
+    )
 
 
 async def keep_partitions(

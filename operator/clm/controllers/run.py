@@ -45,6 +45,7 @@ async def run_controller(controller: Controller, session: aiohttp.ClientSession,
     health = Health(dependencies.token.oldest_call_s, settings.hsm_call_limit_s)
     calls = watch_calls(dependencies.token.oldest_call_s, limit_s=settings.hsm_call_limit_s)
     watchdog = asyncio.create_task(calls, name="watchdog")
+    logins = asyncio.create_task(controller.acts.watch_logins(), name="logins")
     runner = None
     try:
         if settings.health_port:
@@ -54,6 +55,8 @@ async def run_controller(controller: Controller, session: aiohttp.ClientSession,
         await _run(controller, health, session, server, watchdog)
     finally:
         watchdog.cancel()
+        logins.cancel()
+        await controller.acts.stopped()
         if runner is not None:
             await runner.cleanup()
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
@@ -70,6 +73,7 @@ async def _start(controller: Controller, health: Health) -> None:
         _open_token(health, dependencies.token),
     )
     await _insist(health, "the key-encryption key", controller.keyring.open)
+    await _insist(health, "the audit log", controller.acts.started)
     # kopf looks once what the API server serves, and would never see a kind that comes later.
     for definition in KINDS:
         what = f"the CustomResourceDefinition {definition}"
@@ -119,6 +123,7 @@ async def _run(
             ("deletions", _sweep_deletions(controller)),
             ("integrity", _compare(controller)),
             ("deleted policies", _sweep_policies(controller)),
+            ("sealing", controller.sealing.run(interval_s=controller.settings.audit_seal_interval_s)),
         )
     ]
     background.append(watchdog)

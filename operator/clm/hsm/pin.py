@@ -22,6 +22,8 @@ class PinFile:
         """Keep the path; the file is read at each login."""
         self._path = path
         self._rejected: bytes | None = None
+        self.rejections = 0
+        """How often the token has rejected a PIN."""
 
     def read(self) -> str:
         """Read the PIN; trailing line ends are not part of it.
@@ -42,6 +44,7 @@ class PinFile:
     def reject(self, pin: str) -> None:
         """Remember that the token rejected this PIN."""
         self._rejected = self._digest(pin)
+        self.rejections += 1
 
     @staticmethod
     def _digest(pin: str) -> bytes:

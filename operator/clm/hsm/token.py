@@ -84,6 +84,10 @@ class Token:
         """What the PKCS#11 module calls itself. Raises HsmUnavailable before `start`."""
         return self._open_library().description
 
+    def rejected_logins(self) -> int:
+        """Count how often the token has rejected a PIN since the start."""
+        return self._pin_file.rejections
+
     async def start(self, *, deadline_s: float = DEADLINE_S) -> None:
         """Load the module and log in.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LedgerName = Literal["secure", "core"]
 
+LEDGERS: tuple[LedgerName, ...] = ("secure", "core")
 TABLES: Mapping[LedgerName, str] = {"secure": "secure_audit_log", "core": "audit_log"}
 DATABASES: Mapping[LedgerName, str] = {"secure": "clm_secure_db", "core": "clm_core_db"}
 

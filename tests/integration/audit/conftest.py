@@ -103,6 +103,10 @@ class Log:
         assert row is not None
         return str(row[0])
 
+    async def open_signer(self) -> FileSigner | TokenSigner:
+        """What the sealer asks for when there is something to sign."""
+        return self.signer
+
     def seal(self, *, batch_records: int = 20_000, known: SignedNote | None = None) -> list[Sealed]:
         """Seal all that can be sealed."""
         return asyncio.run(seal_all(self, batch_records=batch_records, known=known))
@@ -139,7 +143,7 @@ async def seal_all(log: Log, *, batch_records: int, known: SignedNote | None = N
         if known is not None:
             sealer.know(Checkpoint.parse(known.text))
         sealed = []
-        while (made := await sealer.seal(lambda: log.signer)) is not None and made.new:
+        while (made := await sealer.seal(log.open_signer)) is not None and made.new:
             sealed.append(made)
         return sealed
     finally:

@@ -1,0 +1,74 @@
+"""With the operator running, records get sealed and the anchor follows; a restart with nothing new writes nothing."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING
+
+from tests.e2e.manifests import certificate
+from tests.e2e.world import wait
+
+if TYPE_CHECKING:
+    from tests.e2e.world import World
+
+ANCHOR = "/api/v1/namespaces/clm-system/configmaps/clm-audit-anchor"
+DATABASES = {"clm_secure_db": "secure", "clm_core_db": "core"}
+
+
+def _anchors(world: World) -> dict[str, str]:
+    status, text = world.api.text("GET", ANCHOR)
+    return dict(json.loads(text)["data"]) if status == 200 else {}
+
+
+def _newest(world: World, database: str) -> str:
+    rows = world.query(database, "SELECT note FROM clm_audit.seals ORDER BY batch DESC LIMIT 1")
+    return str(rows[0]["note"]) if rows else ""
+
+
+def _anchored(world: World) -> bool | None:
+    """Whether everything is sealed and the anchor says so."""
+    anchors = _anchors(world)
+    unsealed = (
+        "SELECT count(*) FROM {} WHERE txid >= (SELECT max(to_xid::text::numeric)::text FROM clm_audit.seals)::xid8"
+    )
+    for database, name in DATABASES.items():
+        table = "secure_audit_log" if name == "secure" else "audit_log"
+        if world.query(name, unsealed.format(table))[0]["count"] or anchors.get(database) != _newest(world, name):
+            return None
+    return True
+
+
+def _metric(world: World, name: str) -> dict[str, float]:
+    url = f"http://127.0.0.1:{world.settings['CLM_HEALTH_PORT']}/metrics"
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    found = [line for line in lines if line.startswith(f"{name}{{")]
+    return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in found}
+
+
+def test_records_are_sealed_and_anchored(world: World, namespace: str) -> None:
+    """What is issued is sealed in both databases, by one key of the token, and anchored in the ConfigMap."""
+    world.api.create(certificate(namespace, "sealed"))
+    world.wait_ready(namespace, "sealed")
+    wait(lambda: _anchored(world), "both logs to be sealed and anchored", timeout_s=90)
+    assert "BEGIN PUBLIC KEY" in _anchors(world)["public-key.pem"]
+    keys = {name: world.query(name, "SELECT id FROM clm_audit.sealing_keys") for name in DATABASES.values()}
+    assert keys["secure"] == keys["core"]
+    (key,) = world.query("secure", "SELECT id, state FROM encryption_keys WHERE purpose = 'audit-sealing'")
+    assert (key["state"], [{"id": key["id"]}]) == ("active", keys["core"])
+    assert _metric(world, "clm_audit_seal_refused") == {"clm_secure_db": 0.0, "clm_core_db": 0.0}
+    assert set(_metric(world, "clm_audit_seal_lag_seconds")) == set(DATABASES)
+
+
+def test_acts_of_the_process(world: World) -> None:
+    """Stop, start and the making of partitions are on the record."""
+    counted = "SELECT count(*) FROM secure_audit_log WHERE action = 'controller.{}'"
+    before = {act: world.query("secure", counted.format(act))[0]["count"] for act in ("start", "stop")}
+    world.stop_controller()
+    world.start_controller()
+    for act, number in before.items():
+        assert world.query("secure", counted.format(act))[0]["count"] == number + 1
+    for name, table in (("secure", "secure_audit_log"), ("core", "audit_log")):
+        (made,) = world.query(name, f"SELECT details FROM {table} WHERE action = 'audit.partition'")
+        assert len(made["details"]["partitions"]) == 13
