@@ -18,7 +18,8 @@ ClmError
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
 ├── KeyPending              a key is being generated; the object is called when it is there
 ├── NotFound                the API server has no such object (HTTP 404)
-├── Refused                 the API server will not take the object (HTTP 400, 422; 403 by admission: quota, webhook)
+├── Refused                 the API server will not take the object (HTTP 403 by admission: quota, webhook)
+│   └── Invalid             it will never take it as it is (HTTP 400, 413, 422)
 ├── DatabaseUnprepared      a database lacks a table, a function or a right that CLM needs; `clm migrate` brings it
 ├── HsmError                the token answered, and the answer is an error
 │   ├── PinRejected         wrong, expired or locked PIN; never tried again by itself
@@ -113,6 +114,10 @@ class NotFound(ClmError):
 
 class Refused(ClmError):
     """The API server will not take the object."""
+
+
+class Invalid(Refused):
+    """The API server will not take the object as it is, however often it is tried."""
 
 
 class DatabaseUnprepared(ClmError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,6 +92,9 @@ _EVERYWHERE = (
     "deletionPolicy",
     "keystores.pkcs12",
 )
+_KEYS = ("secretTemplate.labels", "secretTemplate.annotations")
+"""Objects whose keys are anything too."""
+
 _IN_AUTHORITIES = (
     "maxPathLen",
     "nameConstraints.permitted.dnsDomains[]",
@@ -127,6 +131,12 @@ def _cases(fields: tuple[str, ...]) -> Iterator[_Case]:
         for value in (*_TEXTS, *_OTHERS):
             number += 1
             yield _Case(field, value, f"hostile-{number}")
+
+
+def _cases_of_keys() -> Iterator[_Case]:
+    for index, field in enumerate(_KEYS):
+        for number, text in enumerate(_TEXTS):
+            yield _Case(field, {text: "some"}, f"hostile-key-{index}-{number}")
 
 
 def _send(
@@ -194,7 +204,8 @@ def test_garbage_in_every_field(
             return authority(where, name, "e2e-root", privateKey={"algorithm": "ECDSA"})
         return certificate(where, name, **_FULL)
 
-    admitted, refused = _send(world, _cases(fields), make_one, namespace)
+    cases = chain(_cases(fields), _cases_of_keys() if make is certificate else ())
+    admitted, refused = _send(world, cases, make_one, namespace)
     assert len(admitted) > 20
     assert refused > 20
     ready = _judge(world, namespace, admitted)

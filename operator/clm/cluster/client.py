@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import orjson
 
-from clm.errors import AlreadyExists, ClusterUnavailable, Forbidden, NotFound, Refused, StaleObject
+from clm.errors import AlreadyExists, ClusterUnavailable, Forbidden, Invalid, NotFound, Refused, StaleObject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -20,6 +20,7 @@ METADATA_LIST_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.i
 
 GROUP = "clm-operator.io"
 VERSION = "v1alpha1"
+_FOR_GOOD = frozenset({400, 413, 422})
 _RETRY_LATER = frozenset({401, 408, 429, 500, 502, 503, 504})
 _ADMISSION_LATER = ("not yet ready to handle request", "status unknown for quota")
 """What admission says with 403 until it has loaded what it decides by."""
@@ -49,8 +50,8 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Send one request and return the decoded answer.
 
-        Raises NotFound, AlreadyExists, StaleObject, Refused, or ClusterUnavailable (which is worth a retry; Forbidden
-        among it).
+        Raises NotFound, AlreadyExists, StaleObject, Refused (Invalid when for good), or ClusterUnavailable (which is
+        worth a retry; Forbidden among it).
         """
         data = orjson.dumps(body) if body is not None else None
         headers = {"Accept": accept, "Content-Type": content_type} if data else {"Accept": accept}
@@ -154,7 +155,7 @@ def _error(method: str, path: str, status: int, payload: bytes) -> Exception:
         return AlreadyExists(text) if reason == "AlreadyExists" else StaleObject(text)
     if status in _RETRY_LATER:
         return ClusterUnavailable(text)
-    return Refused(text)
+    return Invalid(text) if status in _FOR_GOOD else Refused(text)
 
 
 def _forbidden(text: str, message: str) -> Exception:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from clm.storage.core.metadata import MetadataStore
 
 
+_LIST_LIMIT = 32 * 1024
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """A recorded certificate and all that its inventory row and its Secret are made of."""
@@ -115,6 +118,11 @@ def _from_template(spec: CertificateSpec) -> Mapping[str, str]:
 
 def _annotations(publication: Publication) -> Mapping[str, str]:
     spec = publication.spec
+    lists = {
+        "clm-operator.io/alt-names": ",".join(spec.dns_names),
+        "clm-operator.io/ip-sans": ",".join(spec.ip_addresses),
+        "clm-operator.io/uri-sans": ",".join(spec.uris),
+    }
     return {
         CERTIFICATE_NAME: publication.owner.name,
         "clm-operator.io/certificate-id": str(publication.id),
@@ -122,9 +130,9 @@ def _annotations(publication: Publication) -> Mapping[str, str]:
         "clm-operator.io/policy-name": publication.policy_name,
         "clm-operator.io/issuer-name": publication.issuer_name,
         "clm-operator.io/common-name": spec.common_name or "",
-        "clm-operator.io/alt-names": ",".join(spec.dns_names),
-        "clm-operator.io/ip-sans": ",".join(spec.ip_addresses),
-        "clm-operator.io/uri-sans": ",".join(spec.uris),
+        # A list that would fill the space that Kubernetes gives to all annotations is left out: it tells nothing that
+        # the certificate does not, and half of it would be taken for the whole.
+        **{name: listed for name, listed in lists.items() if len(listed) <= _LIST_LIMIT},
     }
 
 

@@ -17,7 +17,18 @@ from uuid import UUID
 
 from clm.cluster import paths
 from clm.cluster.events import ObjectRef
-from clm.errors import ClmError, Conflict, InvalidInput, KeyPending, LintFailed, NotFound, NotOurs, Refused, Unavailable
+from clm.errors import (
+    ClmError,
+    Conflict,
+    Invalid,
+    InvalidInput,
+    KeyPending,
+    LintFailed,
+    NotFound,
+    NotOurs,
+    Refused,
+    Unavailable,
+)
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
@@ -173,7 +184,13 @@ class Reconciler:
         try:
             version = await self._publisher.publish(outcome, probably_new=new, known_uid=known_uid)
         except Refused as error:
-            return await self._refuse(key, body, _secret_refused(admitted.spec.secret_name, error), retry=True)
+            refusal = _secret_refused(admitted.spec.secret_name, error)
+            for_good = isinstance(error, Invalid)
+            result = await self._refuse(key, body, refusal, retry=not for_good)
+            if for_good and isinstance(result, Done):
+                # What can be done is done, until the object or its Secret changes; the relay would try the same again.
+                await self._outbox.finish(outcome.id)
+            return result
         self._secret_watch.wrote(key.namespace, admitted.spec.secret_name, version)
         status = changes(body, ready_status(body, outcome, version, now=now))
         entry = await self._write_status(key, body, status)

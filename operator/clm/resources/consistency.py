@@ -6,11 +6,13 @@ the CRD that admitted them.
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from clm.resources.certificate import CertificateSpec
 
@@ -20,6 +22,15 @@ MIN_DURATION = timedelta(hours=1)
 MIN_RENEW_BEFORE = timedelta(minutes=5)
 OWN_DOMAIN = "clm-operator.io"
 """Labels and annotations of this domain and its subdomains are CLM's own."""
+ANNOTATIONS_LIMIT = 128 * 1024
+"""Bytes of all annotations of a template. Kubernetes takes 256 KiB on an object, and CLM's own are among them."""
+
+# What Kubernetes takes for the keys of labels and annotations (IsQualifiedName), and for the values of labels.
+_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
+_PREFIX_MOST, _NAME_MOST = 253, 63
+_KEY_RULE = "it has to be a name of up to 63 letters, digits, '-', '_' and '.', perhaps behind a domain and a slash"
+_SHOWN = 80
 
 
 def contradictions(spec: CertificateSpec) -> Iterator[Problem]:
@@ -83,11 +94,52 @@ def _keeps_only_ca_keys_in_the_hsm(spec: CertificateSpec) -> Iterator[Problem]:
 
 
 def _leaves_own_metadata_alone(spec: CertificateSpec) -> Iterator[Problem]:
-    for field, keys in (("labels", spec.secret_labels), ("annotations", spec.secret_annotations)):
+    for field, keys in _template(spec):
         for key in keys:
-            domain, slash, _ = key.partition("/")
+            domain, slash, _ = key.lower().partition("/")
             if slash and (domain == OWN_DOMAIN or domain.endswith("." + OWN_DOMAIN)):
-                yield f"spec.secretTemplate.{field}", f'"{key}" is set by CLM alone'
+                yield f"spec.secretTemplate.{field}", f"{_shown(key)} is set by CLM alone"
+
+
+def _has_metadata_that_kubernetes_takes(spec: CertificateSpec) -> Iterator[Problem]:
+    """A Secret with any other is refused by the API server, when the certificate for it is signed already."""
+    for field, entries in _template(spec):
+        for key in entries:
+            # Annotations are held against the rule in lower case, labels as they are.
+            if not is_qualified_name(key.lower() if field == "annotations" else key):
+                yield (
+                    f"spec.secretTemplate.{field}",
+                    f"{_shown(key)} is no key: {_KEY_RULE}",
+                )
+    for key, value in spec.secret_labels.items():
+        if value and not (len(value) <= _NAME_MOST and _NAME.match(value)):
+            yield (
+                f"spec.secretTemplate.labels.{key}",
+                f"{_shown(value)} is no value of a label: it has to be up to 63 letters, digits, '-', '_' and '.'",
+            )
+    size = sum(len(text.encode("utf-8", "replace")) for pair in spec.secret_annotations.items() for text in pair)
+    if size > ANNOTATIONS_LIMIT:
+        yield (
+            "spec.secretTemplate.annotations",
+            f"must not have more than {ANNOTATIONS_LIMIT} bytes, keys and values together; these are {size}",
+        )
+
+
+def is_qualified_name(key: str) -> bool:
+    """Tell whether Kubernetes takes this as the key of a label: a name, perhaps behind a DNS domain and a slash."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not (len(prefix) <= _PREFIX_MOST and _PREFIX.match(prefix)):
+        return False
+    return len(name) <= _NAME_MOST and _NAME.match(name) is not None
+
+
+def _template(spec: CertificateSpec) -> tuple[tuple[str, Mapping[str, str]], ...]:
+    return ("labels", spec.secret_labels), ("annotations", spec.secret_annotations)
+
+
+def _shown(text: str) -> str:
+    """What somebody wrote, as it can stand in a message: escaped, and not longer than a line."""
+    return json.dumps(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
@@ -97,4 +149,5 @@ _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _constrains_only_as_ca,
     _keeps_only_ca_keys_in_the_hsm,
     _leaves_own_metadata_alone,
+    _has_metadata_that_kubernetes_takes,
 )

@@ -29,7 +29,17 @@ GOOD = [
     ("Certificate", {**LEAF, "privateKey": {"algorithm": "RSA", "size": 4096}}),
     (
         "Certificate",
-        {**LEAF, "secretTemplate": {"labels": {"app": "web"}, "annotations": {"not-clm-operator.io/a": "b"}}},
+        {
+            **LEAF,
+            "secretTemplate": {
+                "labels": {"app": "web", "example.com/A_1": ""},
+                "annotations": {
+                    "not-clm-operator.io/a": "b",
+                    "Example.com/a": "b",
+                    **{f"a{number}": "x" * 8176 for number in range(16)},
+                },
+            },
+        },
     ),
     ("Certificate", {**LEAF, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
     ("Certificate", {**CA, "privateKey": {"storage": "Secret"}}),
@@ -96,6 +106,14 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
     ({"secretTemplate": {"labels": {"clm-operator.io/managed": "no"}}}, "spec.secretTemplate.labels", "CLM alone"),
     ({"secretTemplate": {"labels": {"app": "not a label"}}}, "spec.secretTemplate.labels.app", "should match"),
     ({"secretTemplate": {"annotations": {"x.clm-operator.io/a": ""}}}, "spec.secretTemplate.annotations", "CLM alone"),
+    ({"secretTemplate": {"labels": {"Example.com/a": "b"}}}, "spec.secretTemplate.labels", "keys have to be"),
+    ({"secretTemplate": {"labels": {"a b": "b"}}}, "spec.secretTemplate.labels", "keys have to be"),
+    ({"secretTemplate": {"annotations": {"a/b/c": ""}}}, "spec.secretTemplate.annotations", "keys have to be"),
+    (
+        {"secretTemplate": {"annotations": {f"a{number}": "ü" * 4096 for number in range(16)}}},
+        "spec.secretTemplate.annotations",
+        "131072 bytes",
+    ),
     ({"maxPathLen": 1}, "spec.isCA", "must be true for"),
     ({"nameConstraints": {"permitted": {"dnsDomains": ["a"]}}}, "spec.isCA", "must be true for"),
     ({"isCA": True, "nameConstraints": {"critical": True}}, "spec.nameConstraints", "permitted or excluded"),
