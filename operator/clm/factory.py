@@ -197,7 +197,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         secret_watch=secret_watch,
         admission=admission,
         certifier=certifier,
-        publisher=Publisher(metadata=metadata, secrets=SecretStore(client), boundary=boundary),
+        publisher=Publisher(metadata=metadata, secrets=SecretStore(client), history=history, boundary=boundary),
         statuses=StatusWriter(client),
         metadata=metadata,
         outbox=outbox,

@@ -11,7 +11,7 @@ from clm.cluster.client import METADATA_ONLY
 from clm.errors import AlreadyExists, NotFound, NotOurs, StaleObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from clm.cluster.client import ApiClient
 
@@ -54,13 +54,19 @@ class SecretStore:
         self._client = client
 
     async def publish(
-        self, content: SecretContent, *, probably_new: bool, known_uid: str | None = None
+        self,
+        content: SecretContent,
+        *,
+        probably_new: bool,
+        known: SecretVersion | None,
+        is_current: Callable[[], Awaitable[bool]],
     ) -> SecretVersion:
         """Make the Secret hold exactly `content`; write nothing when it does.
 
         `probably_new` tries to create first: one request, and the only write that cannot hit somebody else's Secret.
-        `known_uid` is that of the Secret as last written: it stays ours when somebody takes our label from it.
-        Raises NotOurs, StaleObject (try again), Refused, ClusterUnavailable.
+        `known` is the Secret as last written: it stays ours when somebody takes our label from it. Where it is not as
+        last written, somebody has edited it, or a newer process has written something newer: `is_current` is asked
+        which, and only then. Raises NotOurs, StaleObject (try again), Refused, ClusterUnavailable.
         """
         if probably_new:
             try:
@@ -69,8 +75,10 @@ class SecretStore:
                 pass
         found = await self._client.get(paths.secret(content.namespace, content.name))
         if found is None:
+            await _insist(content, is_current)
             return await self._create(content)
-        if found["metadata"]["uid"] != known_uid and not is_ours(found, content.annotations[CERTIFICATE_NAME]):
+        uid = known.uid if known is not None else None
+        if found["metadata"]["uid"] != uid and not is_ours(found, content.annotations[CERTIFICATE_NAME]):
             raise NotOurs(
                 f"Secret {content.name} exists and does not belong to this Certificate; "
                 "delete it, or choose another spec.secretName"
@@ -83,6 +91,9 @@ class SecretStore:
         patch = difference(found, content)
         if patch is None:
             return _version(found)
+        if _version(found) != known:
+            # After the read: what is recorded later than the answer is written later, and one of the two writes fails.
+            await _insist(content, is_current)
         patch["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         path = paths.secret(content.namespace, content.name)
         try:
@@ -105,6 +116,11 @@ class SecretStore:
         path = paths.secrets(content.namespace)
         answer = await self._client.request("POST", path, body=body, accept=METADATA_ONLY)
         return _version(answer)
+
+
+async def _insist(content: SecretContent, is_current: Callable[[], Awaitable[bool]]) -> None:
+    if not await is_current():
+        raise StaleObject(f"Secret {content.name}: the certificate that was to be written there was replaced meanwhile")
 
 
 def is_ours(secret: Mapping[str, Any], certificate_name: str) -> bool:

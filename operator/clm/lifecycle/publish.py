@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from clm.resources.certificate import CertificateSpec
     from clm.resources.records import Owner
     from clm.storage.core.metadata import MetadataStore
+    from clm.storage.secure.history import HistoryStore
 
 
 _LIST_LIMIT = 32 * 1024
@@ -65,25 +66,36 @@ class Publication:
 class Publisher:
     """Writes the inventory and the Secret."""
 
-    def __init__(self, *, metadata: MetadataStore, secrets: SecretStore, boundary: Boundary) -> None:
+    def __init__(
+        self, *, metadata: MetadataStore, secrets: SecretStore, history: HistoryStore, boundary: Boundary
+    ) -> None:
         self._metadata = metadata
+        self._history = history
         self._secrets = secrets
         self._boundary = boundary
 
-    async def publish(self, publication: Publication, *, probably_new: bool, known_uid: str | None) -> SecretVersion:
+    async def publish(
+        self, publication: Publication, *, probably_new: bool, known: SecretVersion | None
+    ) -> SecretVersion:
         """Write what is missing. Safe to repeat; what stands as it should is not written again.
+
+        A process that was paused may come with a certificate that another has replaced: the record tells, and its
+        Secret is left alone. What the Secret says of itself tells nothing, since people can edit it.
 
         Raises NotOurs when somebody else's Secret is in the way, StaleObject, Refused or an Unavailable.
         """
-        known = asyncio.ensure_future(self._write_core(publication))
+        listed = asyncio.ensure_future(self._write_core(publication))
         try:
             version = await self._secrets.publish(
-                secret_content(publication), probably_new=probably_new, known_uid=known_uid
+                secret_content(publication),
+                probably_new=probably_new,
+                known=known,
+                is_current=lambda: self._history.is_live(publication.id),
             )
             self._boundary("publish.secret-written")
         finally:
             # Whatever became of the Secret, the inventory knows every certificate that was signed.
-            await known
+            await listed
         return version
 
     async def _write_core(self, publication: Publication) -> None:

@@ -31,7 +31,7 @@ from clm.errors import (
 )
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
-from clm.lifecycle.status import Refusal, changes, ready_status, refused_status
+from clm.lifecycle.status import Refusal, changes, ready_status, refused_status, secret_of
 from clm.resources.audit import AuditRecord
 from clm.resources.problems import together
 from clm.resources.records import Owner
@@ -103,6 +103,9 @@ class Reconciler:
             result = await self._reconcile(key, thorough=thorough)
         except KeyPending as error:
             return RetryAfter(str(error), delay_s=_KEY_OVERDUE_S)  # it is called as soon as the key is there
+        except Exception:
+            self._rsa_keys.forget(key)
+            raise
         self._rsa_keys.forget(key)
         return result
 
@@ -179,10 +182,10 @@ class Reconciler:
             return RetryAfter("an earlier attempt was brought to its end", delay_s=0)
         if isinstance(outcome, Refusal):
             return await self._refuse(key, body, outcome)
-        known_uid = ((body.get("status") or {}).get("secret") or {}).get("uid")
-        new = known_uid is None
+        known = secret_of(body)
+        new = known is None
         try:
-            version = await self._publisher.publish(outcome, probably_new=new, known_uid=known_uid)
+            version = await self._publisher.publish(outcome, probably_new=new, known=known)
         except Refused as error:
             refusal = _secret_refused(admitted.spec.secret_name, error)
             for_good = isinstance(error, Invalid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clm.cluster.secrets import SecretVersion
 from clm.resources.conditions import remove_condition, set_condition
 from clm.resources.problems import MESSAGE_LIMIT
 
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from clm.cluster.secrets import SecretVersion
     from clm.lifecycle.publish import Publication
 
 
@@ -81,6 +81,14 @@ def changes(body: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any
     """Part of a status that differs from what the object says; empty when there is nothing to write."""
     current = body.get("status") or {}
     return {key: value for key, value in status.items() if current.get(key) != value}
+
+
+def secret_of(body: Mapping[str, Any]) -> SecretVersion | None:
+    """Secret as it was last written, by the status; None while none was."""
+    secret = (body.get("status") or {}).get("secret") or {}
+    if "uid" not in secret:
+        return None
+    return SecretVersion(str(secret["uid"]), str(secret.get("resourceVersion")))
 
 
 def _conditions(body: Mapping[str, Any]) -> list[dict[str, Any]]:

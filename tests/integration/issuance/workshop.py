@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ORGANIZATION = uuid.UUID(int=7)
 P256 = KeySpec("ECDSA", 256)
 _AUDIT = {"origin": "test", "version": "0"}
-_LEAF: dict[str, Any] = {
+LEAF: dict[str, Any] = {
     "policyRef": {"name": "p"},
     "secretName": "s",
     "dnsNames": ["web.example.com"],
@@ -140,7 +140,7 @@ class Workshop:
         return Order(
             owner=owner,
             organization_id=ORGANIZATION,
-            spec=parse_certificate(manifest or _LEAF),
+            spec=parse_certificate(manifest or LEAF),
             generation=1,
             revision=revision,
             reason="initial",

@@ -74,6 +74,9 @@ LIMIT %(limit)s
 """
 
 
+_LIVE = "SELECT id FROM certificates WHERE id = ANY(%(ids)b) AND state = 'active'"
+
+
 class Pending(NamedTuple):
     """An intent that waits to be signed, and whose it is."""
 
@@ -88,6 +91,7 @@ class HistoryStore:
         self._database = database
         self._cluster_id = cluster_id
         self._newest = Coalescer[Owner, "Revision | None"](self._read_newest, flushers=1)
+        self._live = Coalescer["uuid.UUID", bool](self._read_live, flushers=1)
 
     async def newest(self, owner: Owner) -> Revision | None:
         """Newest revision of this object; failing that, the live certificate of an earlier object of that name.
@@ -100,6 +104,10 @@ class HistoryStore:
         """Read a recorded certificate."""
         row = await self._row(_CERTIFICATE, certificate_id)
         return StoredCertificate(owner=_owner(row), **row) if row else None
+
+    async def is_live(self, certificate_id: uuid.UUID) -> bool:
+        """Tell whether the certificate stands for its object now: recorded, and neither replaced nor revoked."""
+        return await self._live.submit(certificate_id)
 
     async def intent(self, request_id: uuid.UUID) -> StoredIntent | None:
         """Read a pending intent; None when it is pending no longer."""
@@ -128,6 +136,12 @@ class HistoryStore:
         ):
             await cursor.execute(query, {"id": row_id})
             return await cursor.fetchone()
+
+    async def _read_live(self, ids: Sequence[uuid.UUID]) -> Sequence[bool]:
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_LIVE, {"ids": list(ids)})
+            live = {row[0] for row in await cursor.fetchall()}
+        return [certificate_id in live for certificate_id in ids]
 
     async def _read_newest(self, owners: Sequence[Owner]) -> Sequence[Revision | None]:
         async with (
