@@ -155,8 +155,15 @@ def test_authority_below_authority(world: World, namespace: str) -> None:
     assert openssl.show(secret["ca.crt"]).subject == "CN=E2E root"
 
 
-@pytest.mark.parametrize("name", ["www.example.org", "a.secret.example.com"])
-def test_outside_the_constraints(world: World, namespace: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        ({"dnsNames": ["www.example.org"]}, '"www.example.org"'),
+        ({"dnsNames": ["a.secret.example.com"]}, '"a.secret.example.com"'),
+        ({"dnsNames": None, "commonName": "www.example.org", "usages": ["client auth"]}, "spec.commonName"),
+    ],
+)
+def test_outside_the_constraints(world: World, namespace: str, names: dict[str, Any], named: str) -> None:
     """A leaf whose name its CA's constraints exclude is not issued: every verifier would reject it."""
     roots = f"{namespace}-root"
     world.apply(policy(roots, {"selfSigned": {}}))
@@ -166,6 +173,6 @@ def test_outside_the_constraints(world: World, namespace: str, name: str) -> Non
     }
     world.apply(authority(namespace, "ca", roots, nameConstraints=constraints))
     world.apply(policy(namespace, issued_by("ca", namespace)))
-    made = world.apply(certificate(namespace, "leaf", policyRef={"name": namespace}, dnsNames=[name]))
-    assert name in world.wait_refused(namespace, "leaf", "LintFailed")["message"]
+    made = world.apply(certificate(namespace, "leaf", policyRef={"name": namespace}, **names))
+    assert named in world.wait_refused(namespace, "leaf", "LintFailed")["message"]
     assert world.recorded(made) == []

@@ -6,11 +6,13 @@ Software that verifies a chain refuses a name outside them, so such a certificat
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from clm.errors import InvalidInput
 from clm.pki.text import is_host, is_mailbox, quoted
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from clm.resources.subject import NameConstraintItem, NameConstraints
+
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_LIKE_A_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+\Z")
 
 
 def name_constraints(constraints: NameConstraints) -> x509.NameConstraints:
@@ -50,6 +56,16 @@ def outside(names: Iterable[x509.GeneralName], constraints: Iterable[x509.NameCo
                 listed = ", ".join(str(subtree.value) for subtree in permitted)
                 yield f"{quoted(str(name.value))} is not permitted by the issuer's nameConstraints ({listed})"
                 break
+
+
+def hosts_in(subject: x509.Name) -> Iterator[x509.DNSName]:
+    """Iterate over the common names that verifiers hold against DNS constraints where the SAN has no DNS name.
+
+    By OpenSSL's measure (NAME_CONSTRAINTS_check_CN): two labels or more, an IPv4 address too.
+    """
+    for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        if isinstance(attribute.value, str) and _LIKE_A_HOST.match(attribute.value):
+            yield x509.DNSName(attribute.value)
 
 
 def _makers(item: NameConstraintItem | None, which: str) -> Iterator[Callable[[], x509.GeneralName]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from clm.pki.constraints import outside
+from clm.pki.constraints import hosts_in, outside
 from clm.pki.keys import key_spec_of, supported
 from clm.pki.usages import asserts_nothing
 
@@ -150,9 +150,13 @@ def _name_constraints(view: _View) -> Iterator[str]:
     """Only a CA constrains names; the names lie within what the CAs above permit."""
     if view.value(x509.NameConstraints) is not None and not view.is_ca:
         yield "nameConstraints in a certificate that is no CA's (RFC 5280 4.2.1.10)"
-    names = view.value(x509.SubjectAlternativeName)
-    for finding in outside(names or (), view.issuer.name_constraints):
+    names = view.value(x509.SubjectAlternativeName) or ()
+    for finding in outside(names, view.issuer.name_constraints):
         yield f"{finding} (RFC 5280 4.2.1.10)"
+    if any(isinstance(name, x509.DNSName) for name in names):
+        return
+    for finding in outside(hosts_in(view.certificate.subject), view.issuer.name_constraints):
+        yield f"spec.commonName: {finding}; without dnsNames verifiers take it for a host (RFC 5280 4.2.1.10)"
 
 
 CHECKS = (

@@ -43,9 +43,12 @@ class NameConstraintItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameConstraints:
-    """What names a CA's certificates may carry (RFC 5280 4.2.1.10). At least one side is there."""
+    """What names a CA's certificates may carry (RFC 5280 4.2.1.10). At least one side is there.
 
-    critical: bool = False
+    Critical, as the RFC has it, unless somebody asks for the contrary: where cert-manager has it the other way round.
+    """
+
+    critical: bool = True
     permitted: NameConstraintItem | None = None
     excluded: NameConstraintItem | None = None
 
@@ -77,7 +80,7 @@ def read_name_constraints(parent: Reader) -> NameConstraints | None:
         return None
     reader = parent.child("nameConstraints")
     constraints = NameConstraints(
-        critical=reader.flag("critical"),
+        critical=reader.flag("critical", default=True),
         permitted=_item(reader, "permitted"),
         excluded=_item(reader, "excluded"),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clm.pki.assemble import assemble
 from clm.pki.chain import bundle, certificate_facts, to_pem
+from clm.pki.lint import lint
 from clm.resources.keys import SIZES, KeySpec
-from tests.unit.pki.issuing import LEAF, NOW, ROOT, Authority, Keys
+from tests.unit.pki.issuing import LEAF, NOW, ROOT, Authority, Keys, certificate_spec, sign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,45 @@ def test_certificates_under_name_constraints_verify(root: Authority, tmp_path: P
     leaf = issuing.leaf(LEAF | {"ipAddresses": ["10.1.2.3"]})
     result = verify(tmp_path, leaf, issuing.issuer.chain)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "common_name",
+    [
+        "web.shop.svc",
+        "web.other.svc",
+        "shop.svc",
+        "Web Server of the Shop",
+        "web",
+        "10.0.0.1",
+        "_srv.other.svc",
+        "a..other.svc",
+        "-a.other.svc",
+        "a-.other.svc",
+        "a.-other.svc",
+        "other.svc.",
+        ".other.svc",
+        "*.other.svc",
+        "a:b.other.svc",
+        "CN Ö.other.svc",
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"ipAddresses": ["10.1.2.3"]}, {"dnsNames": ["web.shop.svc"]}], ids=str)
+def test_the_lint_finds_the_common_names_that_openssl_refuses(
+    root: Authority, tmp_path: Path, common_name: str, names: dict[str, Any]
+) -> None:
+    """A common name like a host, where there is no DNS name beside it, has to lie within the constraints (error 47)."""
+    issuing = root.below(ISSUING | {"nameConstraints": {"permitted": {"dnsDomains": ["shop.svc"]}}}, name="constrained")
+    spec = certificate_spec({"commonName": common_name, "usages": ["digital signature", "client auth"], **names})
+    draft = issuing.draft(spec, issuing.keys.get("leaf"))
+    found = lint(draft, issuer=issuing.issuer)
+    signature = sign(issuing.key, issuing.issuer.spec, draft.tbs)
+    leaf = assemble(draft.tbs, signature, spec=issuing.issuer.spec)
+    result = verify(tmp_path, leaf, issuing.issuer.chain)
+    assert (result.returncode == 0) is (found == ()), (result.stderr, found)
+    if found:
+        assert "error 47" in result.stderr
+        assert found[0].startswith(f'spec.commonName: "{common_name}" is not permitted')
 
 
 def test_a_bundle_goes_from_leaf_to_root(root: Authority) -> None:

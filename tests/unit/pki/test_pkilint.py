@@ -54,7 +54,7 @@ def test_leaves_are_clean(root: Authority, tmp_path: Path, manifest: Mapping[str
 def test_cas_are_clean(keys: Keys, throwaway: ThrowawayKeys, tmp_path: Path) -> None:
     """A root, and a CA below it with constraints."""
     root = Authority.root(keys, throwaway, ROOT)
-    constraints = {"critical": True, "permitted": {"dnsDomains": ["shop.svc"]}}
+    constraints = {"permitted": {"dnsDomains": ["shop.svc"]}}
     asked = {"commonName": "Issuing", "isCA": True, "maxPathLen": 0, "nameConstraints": constraints}
     assert findings(tmp_path, root.issuer.chain[0]) == ""
     assert findings(tmp_path, root.below(asked, name="linted").issuer.chain[0]) == ""
@@ -62,5 +62,6 @@ def test_cas_are_clean(keys: Keys, throwaway: ThrowawayKeys, tmp_path: Path) -> 
 
 def test_the_linter_looks(root: Authority, tmp_path: Path) -> None:
     """It does find what is wrong: nameConstraints that are not critical (RFC 5280 4.2.1.10)."""
-    asked = {"commonName": "Lax", "isCA": True, "nameConstraints": {"permitted": {"dnsDomains": ["shop.svc"]}}}
+    constraints = {"critical": False, "permitted": {"dnsDomains": ["shop.svc"]}}
+    asked = {"commonName": "Lax", "isCA": True, "nameConstraints": constraints}
     assert "name_constraints" in findings(tmp_path, root.below(asked, name="linted").issuer.chain[0])

@@ -79,7 +79,6 @@ def test_facts_are_what_was_asked_for(root: Authority) -> None:
 def test_a_ca_has_its_bits(root: Authority) -> None:
     """A CA's certificate says so, with path length and name constraints."""
     constraints = {
-        "critical": True,
         "permitted": {"dnsDomains": [".shop.svc"], "ipRanges": ["10.0.0.0/8"]},
         "excluded": {"emailAddresses": ["shop.example"], "uriDomains": [".evil.example"]},
     }
@@ -93,6 +92,13 @@ def test_a_ca_has_its_bits(root: Authority) -> None:
         assert subtree in read
     assert issuing.issuer.path_length == 0
     assert len(issuing.issuer.name_constraints) == 1
+
+
+def test_name_constraints_are_not_critical_only_where_somebody_says_so(root: Authority) -> None:
+    """Whoever must serve clients that do not know them may have them so, against RFC 5280 4.2.1.10."""
+    constraints = {"critical": False, "permitted": {"dnsDomains": [".shop.svc"]}}
+    lax = root.below({"commonName": "Lax", "isCA": True, "nameConstraints": constraints}, name="lax")
+    assert "X509v3 Name Constraints: \n" in text(lax.issuer.chain[0])
 
 
 def test_urls_are_written_when_there_are_some(root: Authority) -> None:
