@@ -67,7 +67,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "spec.privateKey.storage": {"isCA": True, "privateKey": {"storage": "Secret"}},
     "spec.nameConstraints.critical": {
         "isCA": True,
-        "nameConstraints": {"critical": True, "permitted": {"dnsDomains": ["a"]}},
+        "nameConstraints": {"critical": False, "permitted": {"dnsDomains": ["a"]}},
     },
     "spec.literalSubject": {"literalSubject": "CN=a"},
     "spec.timeZone": {"timeZone": "Europe/Berlin", "schedule": "0 3 * * *"},
