@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from clm.resources.keys import KeySpec
 from tests.integration.hsm.test_signing import MESSAGE, verify
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from clm.hsm.session import SessionContext
@@ -26,6 +29,24 @@ if TYPE_CHECKING:
     from tests.fix_token import TokenStore
 
 P256 = KeySpec("ECDSA", 256)
+_HANG_S = 60.0
+
+
+@asynccontextmanager
+async def hanging(token: Token) -> AsyncIterator[asyncio.Task[None]]:
+    """Have a call in the module that does not return before this is left; it has begun when this is entered."""
+    loop, begun, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def hang(_context: SessionContext) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait(_HANG_S)
+
+    call = asyncio.create_task(token.run(hang))
+    await begun.wait()
+    try:
+        yield call
+    finally:
+        release.set()
 
 
 def test_threads_sign_and_wrap_together(token_store: TokenStore) -> None:
@@ -208,12 +229,10 @@ def test_deadline_while_waiting(token_store: TokenStore) -> None:
     ran = []
 
     async def act(token: Token) -> None:
-        slow = asyncio.create_task(token.run(lambda _context: time.sleep(0.5)))
-        await asyncio.sleep(0.05)
-        started = time.monotonic()
-        with pytest.raises(HsmUnavailable, match=r"within 0\.1 s"):
-            await token.run(lambda _context: ran.append(1), deadline_s=0.1)
-        assert time.monotonic() - started < 0.4
+        async with hanging(token) as slow:
+            with pytest.raises(HsmUnavailable, match=r"within 0\.1 s"):
+                await token.run(lambda _context: ran.append(1), deadline_s=0.1)
+            assert not slow.done()
         await slow
         await token.run(lambda _context: None)
 
@@ -226,9 +245,13 @@ def test_oldest_call_shows_a_hanging_call(token_store: TokenStore) -> None:
 
     async def act(token: Token) -> None:
         assert token.oldest_call_s() == 0
-        slow = asyncio.create_task(token.run(lambda _context: time.sleep(0.4)))
-        await asyncio.sleep(0.3)
-        assert 0.1 < token.oldest_call_s() < 2
+        async with hanging(token) as slow:
+            seen = token.oldest_call_s()
+            assert seen > 0
+            async with asyncio.timeout(_HANG_S):
+                while token.oldest_call_s() <= seen:  # noqa: ASYNC110 - there is no event of time
+                    await asyncio.sleep(0)
+            assert not slow.done()
         await slow
         assert token.oldest_call_s() == 0
 
