@@ -28,6 +28,10 @@ ClmError
 │   ├── TokenMismatch       another token answers under the same label
 │   ├── Unsupported         the token lacks a mechanism that is needed
 │   └── WrapRejected        a wrapped key does not open: changed, moved or under another key
+├── KeyNotActive            a key is suspended, or past its use: it protects nothing new
+├── KeyInUse                a key cannot go into another state: something depends on it, or the step is not allowed
+├── SubjectErased           a person's data were erased: nothing about them is written or read any more
+├── UnderLegalHold          what must be kept for now cannot be erased
 ├── LintFailed              a to-be-signed certificate breaks a rule of its profile
 ├── SignatureInvalid        what the token signed does not verify; never stored
 ├── AuditFailed             the audit log, or a proof about it, is not what it should be
@@ -150,6 +154,22 @@ class Unsupported(HsmError):
 
 class WrapRejected(HsmError):
     """A wrapped key does not open: changed, moved to another row, or under another key."""
+
+
+class KeyNotActive(ClmError):
+    """A key is suspended, or past its use. Nothing new is signed or wrapped with it."""
+
+
+class KeyInUse(ClmError):
+    """A key cannot go into the state asked for: something depends on it, or that step is not allowed."""
+
+
+class SubjectErased(ClmError):
+    """A person's data were erased. Nothing about them is written or read any more."""
+
+
+class UnderLegalHold(ClmError):
+    """What must be kept for now cannot be erased (GDPR article 17(3))."""
 
 
 class LintFailed(ClmError):

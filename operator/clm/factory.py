@@ -39,6 +39,7 @@ from clm.lifecycle.check import Checker
 from clm.lifecycle.check_cluster import ClusterCheck
 from clm.lifecycle.check_databases import DatabaseCheck
 from clm.lifecycle.check_token import TokenCheck
+from clm.lifecycle.erasure import Eraser
 from clm.lifecycle.hsm_keys import HsmKeys
 from clm.lifecycle.integrity import Integrity
 from clm.lifecycle.issue import Issuance
@@ -47,24 +48,29 @@ from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.request import RequestBuilder
+from clm.lifecycle.retention import Retention, RetentionPeriods
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.tbs import ThrowawayKeys
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
+from clm.storage.core.persons import PersonStore
 from clm.storage.core.reports import ReportStore
 from clm.storage.core.survey import CoreSurvey
 from clm.storage.database import Database
 from clm.storage.records import RecordStore
+from clm.storage.retention import RetentionStore
 from clm.storage.seals import SealStore
 from clm.storage.secure.authorities import AuthorityStore
+from clm.storage.secure.destruction import PrivateKeyDestruction
 from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.issuance import IssuanceStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
 from clm.storage.secure.quarantine import QuarantineStore
+from clm.storage.secure.subjects import SubjectStore
 from clm.storage.secure.survey import SecureSurvey
 
 if TYPE_CHECKING:
@@ -306,3 +312,24 @@ def build_integrity(dependencies: Dependencies) -> Integrity:
         token=TokenCheck(keys=keys, quarantine=QuarantineStore(secure, **audit), token=token, hsm_keys=hsm_keys),
     )
     return Integrity(checker=checker, reports=ReportStore(core, origin=origin))
+
+
+def build_retention(
+    settings: Settings, secure: Database, core: Database, *, boundary: Boundary = no_boundary
+) -> Retention:
+    """Wire the rules by which data go."""
+    audit = {"origin": socket.gethostname(), "version": __version__}
+    return Retention(
+        periods=RetentionPeriods.of(settings),
+        stores=(RetentionStore(secure, "secure", **audit), RetentionStore(core, "core", **audit)),
+        keys=PrivateKeyDestruction(secure, **audit),
+        boundary=boundary,
+    )
+
+
+def build_eraser(secure: Database, core: Database, *, actor: str, boundary: Boundary = no_boundary) -> Eraser:
+    """Wire the erasure of persons."""
+    audit = {"origin": socket.gethostname(), "version": __version__}
+    return Eraser(
+        persons=PersonStore(core, **audit), subjects=SubjectStore(secure, **audit), boundary=boundary, actor=actor
+    )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clm import __version__
 from clm.cluster.session import load_credentials
 from clm.factory import Dependencies, open_database, open_dependencies, open_token
+from clm.lifecycle.boundaries import no_boundary
+from clm.lifecycle.key_acts import Actor, KeyActs
+from clm.storage.secure.destruction import PrivateKeyDestruction
+from clm.storage.secure.key_acts import KeyActStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +29,25 @@ class Databases:
 
     secure: Database
     core: Database
+
+
+def key_store(secure: Database) -> KeyActStore:
+    """Give what reads keys with their dependents, and changes their states."""
+    return KeyActStore(secure, **_audit())
+
+
+def key_acts(secure: Database, *, actor: str) -> KeyActs:
+    """Wire the acts on keys."""
+    return KeyActs(store=key_store(secure), boundary=no_boundary, actor=Actor(actor))
+
+
+def leaf_keys(secure: Database) -> PrivateKeyDestruction:
+    """Give what destroys stored private keys."""
+    return PrivateKeyDestruction(secure, **_audit())
+
+
+def _audit() -> dict[str, str]:
+    return {"origin": socket.gethostname(), "version": __version__}
 
 
 @asynccontextmanager

@@ -11,9 +11,13 @@ from clm import __version__
 
 # Module and attribute of each subcommand, and what `clm --help` says, so that asking for help imports nothing.
 _COMMANDS = {
+    "audit": ("clm.cli.audit:audit", "Verify, search, prove and archive the audit logs."),
     "check": ("clm.cli.check:check", "Compare databases, cluster and token with each other."),
     "controller": ("clm.cli.controller:controller", "Run the kopf operator."),
     "dev": ("clm.cli.dev:dev", "Run everything on this machine, for evaluation and tests."),
+    "erase": ("clm.cli.erase:erase", "Erase a person's data, for good."),
+    "keys": ("clm.cli.keys:keys", "Show keys and change their states."),
+    "retention": ("clm.cli.retention:retention", "Let go what is past its retention."),
     "migrate": ("clm.cli.migrate:migrate", "Apply the migrations to both databases."),
 }
 

@@ -131,18 +131,20 @@ async def remove_unfinished(
     return await token.run(operation, deadline_s=deadline_s)
 
 
-async def destroy_key(token: Token, key_id: UUID, *, deadline_s: float = DEADLINE_S) -> int:
-    """Destroy every object of that id for good; returns how many. None at all is what a crash may have left.
+async def destroy_key(token: Token, key_id: UUID, *, label: str, deadline_s: float = DEADLINE_S) -> int:
+    """Destroy the objects of that id and label for good; returns how many. A crash may have left none of them.
 
-    Only for a key whose row is deactivated or compromised and held, and on which nothing depends. Raises HsmError,
-    HsmUnavailable.
+    Only for a key whose row is deactivated or compromised and held, and on which nothing depends. A stranger under the
+    same id stays. Raises HsmError, HsmUnavailable.
     """
 
     def operation(context: SessionContext) -> int:
-        removed = make_room(context, key_id, ours=True)
-        if not removed:
+        standing = context.find({Attribute.ID: key_id.bytes, Attribute.LABEL: label, Attribute.TOKEN: True})
+        if not standing:
             context.doubt(key_id)
-        return removed
+        for key in standing:
+            key.destroy()
+        return len(standing)
 
     return await token.run(operation, deadline_s=deadline_s)
 

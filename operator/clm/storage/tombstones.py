@@ -1,0 +1,29 @@
+"""Tombstones of persons whose data were erased: the same table in both databases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import uuid
+    from datetime import datetime
+
+INSERT = """
+INSERT INTO clm_meta.erasure_tombstones (organization_id, subject_id, erased_at, reason, actor_id)
+VALUES (%(organization_id)s, %(subject_id)s, %(erased_at)s, %(reason)s, %(actor_id)s)
+ON CONFLICT (subject_id) DO NOTHING
+"""
+
+SELECT = """
+SELECT organization_id, subject_id, erased_at, reason, actor_id FROM clm_meta.erasure_tombstones ORDER BY erased_at
+"""
+
+
+class Tombstone(NamedTuple):
+    """That a person's data were erased; what a restore brings back of them goes again."""
+
+    organization_id: uuid.UUID
+    subject_id: uuid.UUID
+    erased_at: datetime
+    reason: str
+    actor_id: str
