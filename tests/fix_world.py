@@ -37,7 +37,7 @@ def world() -> Iterator[World]:
             patch.setenv(name, value)
         try:
             environment.up()
-            yield from _prepared(environment)
+            yield from prepared(environment)
         finally:
             environment.down(delete=True)
 
@@ -51,7 +51,8 @@ def namespace(world: World) -> Iterator[str]:
     world.api.delete_certificates(name)
 
 
-def _prepared(environment: Environment) -> Iterator[World]:
+def prepared(environment: Environment) -> Iterator[World]:
+    """Lend an environment that is up, with the Policies and the two CAs that tests start from."""
     kubeconfig = Path(environment.status()["kubeconfig"])
     api = Api(_server(kubeconfig), environment.state.control_plane / "identities")
     world = World(environment, api, kubeconfig)

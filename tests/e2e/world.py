@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from clm.dev.environment import Environment
-    from clm.storage.migration_files import DatabaseName
     from tests.e2e.api import Api, Manifest
 
     T = TypeVar("T")
@@ -101,9 +100,9 @@ class World:
         assert found is not None, f"there is no Secret {namespace}/{name}"
         return data_of(found)
 
-    def query(self, database: DatabaseName, statement: str, **parameters: object) -> list[dict[str, Any]]:
+    def query(self, database: str, statement: str, **parameters: object) -> list[dict[str, Any]]:
         """Run one statement in "secure" or "core", as the superuser: whom no right and no policy binds."""
-        found = DevDatabase(self.environment.state, database)
+        found = DevDatabase(self.environment.state, "secure" if database == "secure" else "core")
         dsn = found.cluster().superuser_dsn(found.database)
         with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
             cursor = connection.execute(statement.encode(), parameters)
