@@ -5,25 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clm.dev import postgres_binaries
 from clm.dev.postgres import PostgresCluster
+from clm.dev.postgres_access import MIGRATOR, USERS, Access
 from clm.dev.postgres_binaries import find_postgres
+from clm.dev.postgres_users import provision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DATABASE = "clm_test_db"
+
 
 def make(folder: Path) -> PostgresCluster:
-    """Make a cluster, not started."""
+    """Make a cluster for clm_test_db, not started."""
     binaries = find_postgres(os.environ, embedded_copy=folder.parent / "embedded")
-    return PostgresCluster(folder, binaries, folder.with_suffix(".log"))
+    access = Access(folder, USERS["secure"], databases=(DATABASE,))
+    return PostgresCluster(folder, binaries, folder.with_suffix(".log"), access)
 
 
 @pytest.fixture
@@ -35,6 +42,13 @@ def cluster(open_folder: Path) -> Iterator[PostgresCluster]:
     cluster.stop()
 
 
+def fill(cluster: PostgresCluster) -> None:
+    """Commit something."""
+    with psycopg.connect(cluster.superuser_dsn(DATABASE)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 42 AS v")
+        connection.execute(f"GRANT SELECT ON t TO {MIGRATOR}")
+
+
 def value(dsn: str, query: str) -> object:
     """Give the one value that a query gives."""
     with psycopg.connect(dsn) as connection:
@@ -44,34 +58,37 @@ def value(dsn: str, query: str) -> object:
 
 
 def test_everything_survives_down_and_up(cluster: PostgresCluster) -> None:
-    """Rows, owner and password are the same after a stop and a start."""
-    dsn = cluster.create_database("clm_test_db")
-    with psycopg.connect(dsn) as connection:
-        connection.execute("CREATE TABLE t AS SELECT 42 AS v")
+    """Rows, users, passwords and certificates are the same after a stop and a start."""
+    provision(cluster, DATABASE)
+    fill(cluster)
+    dsn = cluster.dsn(DATABASE, MIGRATOR)
+    files = {path: path.read_bytes() for path in cluster.folder.parent.glob("cluster*/*.crt")}
     assert cluster.is_running()
     cluster.stop()
     assert not cluster.is_running()
     cluster.stop()
     cluster.start()
     cluster.start()
-    assert cluster.create_database("clm_test_db") == dsn
+    provision(cluster, DATABASE)
+    assert cluster.dsn(DATABASE, MIGRATOR) == dsn
     assert value(dsn, "SELECT v FROM t") == 42
+    assert files == {path: path.read_bytes() for path in files}
 
 
 def test_a_killed_server_starts_again(cluster: PostgresCluster) -> None:
     """What was committed before SIGKILL is there afterwards: fsync is on, and a stale pid file does not hinder."""
-    dsn = cluster.create_database("clm_test_db")
-    with psycopg.connect(dsn) as connection:
-        connection.execute("CREATE TABLE t AS SELECT 42 AS v")
+    provision(cluster, DATABASE)
+    fill(cluster)
     pid = int((cluster.data / "postmaster.pid").read_text(encoding="ascii").splitlines()[0])
     descriptor = os.pidfd_open(pid)
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     os.close(descriptor)
-    for _ in range(200):
-        if not cluster.is_running():
-            break
+    # It counts as running until its parent, which is that of all orphans, has waited for it.
+    deadline = time.monotonic() + 30
+    while cluster.is_running():
+        assert time.monotonic() < deadline
     cluster.start()
-    assert value(dsn, "SELECT v FROM t") == 42
+    assert value(cluster.dsn(DATABASE, MIGRATOR), "SELECT v FROM t") == 42
 
 
 @pytest.mark.parametrize(
@@ -84,26 +101,110 @@ def test_durable(cluster: PostgresCluster, setting: str, expected: str) -> None:
 
 
 def test_private(cluster: PostgresCluster) -> None:
-    """It listens on no network, its folders are closed, a password is asked, and the DSN does not hold it."""
-    dsn = cluster.create_database("clm_test_db")
-    assert value(dsn, "SHOW listen_addresses") == ""
-    assert "password" not in dsn
-    parameters = psycopg.conninfo.conninfo_to_dict(dsn)
-    passfile = str(parameters.pop("passfile"))
-    assert stat.S_IMODE(Path(passfile).stat().st_mode) == 0o600
-    for folder in (cluster.folder, cluster.socket, cluster.data):
+    """It listens on the loopback address alone, its folders and secrets are closed, and a DSN names only files."""
+    provision(cluster, DATABASE)
+    dsn = cluster.dsn(DATABASE, MIGRATOR)
+    assert value(cluster.superuser_dsn(), "SHOW listen_addresses") == "127.0.0.1"
+    parameters = conninfo_to_dict(dsn)
+    assert "password" not in parameters
+    for secret in ("passfile", "sslkey"):
+        assert stat.S_IMODE(Path(str(parameters[secret])).stat().st_mode) == 0o600
+    for folder in (cluster.folder, cluster.socket, cluster.data, Path(str(parameters["sslkey"])).parent):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
-        psycopg.connect(**{key: str(part) for key, part in parameters.items()}, passfile="/dev/null")  # type: ignore[arg-type]
 
 
-def test_the_owner_is_no_superuser(cluster: PostgresCluster) -> None:
-    """The operator's user owns its database, may install what the migrations need, and is bound by rights."""
-    dsn = cluster.create_database("clm_test_db")
-    assert value(dsn, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
-    with psycopg.connect(dsn) as connection:
-        connection.execute('CREATE EXTENSION "uuid-ossp"')
-        connection.execute("CREATE EXTENSION pgcrypto")
+def test_verified_tls_for_a_user(cluster: PostgresCluster) -> None:
+    """Password, certificate and TLS 1.3; and the password is kept as SCRAM."""
+    provision(cluster, DATABASE)
+    with psycopg.connect(cluster.dsn(DATABASE, MIGRATOR)) as connection:
+        row = connection.execute(
+            "SELECT current_user::text, version, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        ).fetchone()
+    assert row == (MIGRATOR, "TLSv1.3", f"/CN={MIGRATOR}")
+    stored = "SELECT count(*) FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'"
+    assert value(cluster.superuser_dsn(), stored) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"sslmode": "disable", "channel_binding": "disable"}, "no pg_hba.conf entry"),
+        ({"passfile": "/dev/null"}, "no password supplied"),
+        ({"passfile": "/dev/null", "password": "wrong"}, "password authentication failed"),
+        ({"sslcert": "/none", "sslkey": "/none"}, "requires a valid client certificate"),
+        ({"user": "clm_auditor", "passfile": None}, "authentication failed"),
+        ({"dbname": "postgres"}, "no pg_hba.conf entry"),
+        ({"user": "postgres"}, "no pg_hba.conf entry"),
+        ({"hostaddr": "127.0.0.1", "host": "db.example"}, "does not match host name"),
+        ({"sslrootcert": "/etc/ssl/certs/ca-certificates.crt"}, "certificate verify failed|does not exist"),
+        ({"ssl_min_protocol_version": "TLSv1.2", "ssl_max_protocol_version": "TLSv1.2"}, "protocol version"),
+    ],
+)
+def test_nothing_less_will_do(cluster: PostgresCluster, changes: dict[str, str | None], complaint: str) -> None:
+    """No plaintext, no missing or wrong password, no other's certificate, no other database, no other server."""
+    provision(cluster, DATABASE)
+    if "passfile" in changes and changes["passfile"] is None:
+        changes = {**changes, "passfile": str(cluster.access.passfile("clm_auditor"))}
+    with pytest.raises(psycopg.OperationalError, match=complaint):
+        psycopg.connect(make_conninfo(cluster.dsn(DATABASE, MIGRATOR), **changes))
+
+
+def test_the_socket_is_for_the_superuser(cluster: PostgresCluster) -> None:
+    """Nobody else comes without TLS that way."""
+    provision(cluster, DATABASE)
+    local = make_conninfo(
+        cluster.superuser_dsn(DATABASE), user=MIGRATOR, passfile=str(cluster.access.passfile(MIGRATOR))
+    )
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+        psycopg.connect(local)
+
+
+def test_no_password_in_the_log_or_in_a_command_line(cluster: PostgresCluster) -> None:
+    """However much is logged: what is sent is what the server stores."""
+    with psycopg.connect(cluster.superuser_dsn(), autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        connection.execute("SELECT pg_reload_conf()")
+    provision(cluster, DATABASE)
+    log = cluster.log_file.read_text(encoding="utf-8")
+    assert "ALTER ROLE" in log
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    for user in cluster.access.users:
+        password, made_now = cluster.access.password(user)
+        assert not made_now
+        assert password not in log
+        assert not any(password.encode() in line for line in lines)
+
+
+def test_new_certificates_are_taken_up_at_once(cluster: PostgresCluster) -> None:
+    """A server that runs reads what was made anew, without a restart."""
+    provision(cluster, DATABASE)
+    started = value(cluster.superuser_dsn(), "SELECT pg_postmaster_start_time()")
+    ca = Path(str(conninfo_to_dict(cluster.dsn(DATABASE, MIGRATOR))["sslrootcert"]))
+    before = ca.read_bytes()
+    ca.unlink()
+    cluster.start()
+    assert ca.read_bytes() != before
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            assert value(cluster.dsn(DATABASE, MIGRATOR), "SELECT current_user::text") == MIGRATOR
+            break
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+    assert value(cluster.superuser_dsn(), "SELECT pg_postmaster_start_time()") == started
+
+
+def test_the_migrator_is_no_superuser(cluster: PostgresCluster) -> None:
+    """It may become the owner, who may install what the migrations need, and is bound by rights."""
+    provision(cluster, DATABASE)
+    with psycopg.connect(cluster.dsn(DATABASE, MIGRATOR), autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("CREATE EXTENSION pgcrypto SCHEMA public")
+        connection.execute("SET ROLE clm_owner")
+        connection.execute('CREATE EXTENSION "uuid-ossp" SCHEMA public')
+        connection.execute("CREATE EXTENSION pgcrypto SCHEMA public")
+        row = connection.execute("SELECT bool_or(rolsuper) FROM pg_roles WHERE rolname LIKE 'clm%'").fetchone()
+        assert row == (False,)
 
 
 def test_a_long_path_gets_a_short_socket(open_folder: Path) -> None:
