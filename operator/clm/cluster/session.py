@@ -6,19 +6,26 @@ through plain aiohttp: per write it costs a third of the CPU (docs/decisions/000
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+import yaml
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.rest import RESTClientObject
+
+from clm.errors import InvalidSetting
 
 if TYPE_CHECKING:
     import ssl
 
 _TOKEN_TRUSTED_S = 30.0
+_UNREADABLE = (OSError, ValueError, TypeError, AttributeError, KeyError, yaml.YAMLError)
+"""What the client's reader raises, beside its own error, for a file that holds something else."""
 
 
 @dataclass(slots=True)
@@ -47,16 +54,35 @@ class Credentials:
 
 
 async def load_credentials(kubeconfig: str | None = None) -> Credentials:
-    """Read the kubeconfig of that path, else ``$KUBECONFIG``, else the pod's service account."""
+    """Read the kubeconfig of that path, else ``$KUBECONFIG``, else ``~/.kube/config``, else the pod's service account.
+
+    Raises InvalidSetting, which says what to do, when there is none or it cannot be read.
+    """
+    given = kubeconfig or os.environ.get("KUBECONFIG")
+    file = given or _default_kubeconfig()
     configuration = kubernetes_client.Configuration()
-    if kubeconfig is not None:
-        await kubernetes_config.load_kube_config(kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    else:
-        await kubernetes_config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    transport = RESTClientObject(configuration)
+    try:
+        if file is not None:
+            await kubernetes_config.load_kube_config(file, client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        transport = RESTClientObject(configuration)
+    except (kubernetes_config.ConfigException, *_UNREADABLE) as error:
+        if file is not None:
+            raise InvalidSetting("KUBECONFIG", f"{file} cannot be used: {error}; name a kubeconfig file") from error
+        raise InvalidSetting(
+            "KUBECONFIG",
+            f"how to reach the API server is not known ({error}): set it to a kubeconfig file, or run in a pod with a"
+            " service account; `clm dev up` makes a cluster, and `clm dev status` names its kubeconfig",
+        ) from error
     credentials = Credentials(configuration.host.rstrip("/"), transport.ssl_context, configuration)
     await credentials.authorization()
     return credentials
+
+
+def _default_kubeconfig() -> str | None:
+    path = Path("~/.kube/config").expanduser()
+    return str(path) if path.exists() else None
 
 
 def open_session(credentials: Credentials, *, connections: int) -> aiohttp.ClientSession:
