@@ -78,7 +78,8 @@ def _dump(world: World, name: str) -> str:
     """Dump a database; byte strings are written in hexadecimal."""
     database = DevDatabase(world.environment.state, "secure" if name == "secure" else "core")
     program = database.cluster().binaries.program("pg_dump")
-    command = [str(program), "--data-only", "--dbname", world.settings[f"CLM_{name.upper()}_DSN"]]
+    dsn = database.cluster().superuser_dsn(database.database)
+    command = [str(program), "--data-only", "--dbname", dsn]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
