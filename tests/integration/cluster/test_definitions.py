@@ -30,7 +30,7 @@ def test_each_kind_is_insisted_on(tmp_path: Path, control_plane_binaries: Contro
     try:
         clients = Clients(plane.kubeconfig, plane.controller_kubeconfig)
         clients.run(lambda client: _await_missing(client, set(KINDS)))
-        cluster.apply(plane.kubeconfig, [*cluster.definitions(), *cluster.rights()])
+        cluster.apply(plane.kubeconfig, [*cluster.definitions(), cluster.namespace("clm-system"), *cluster.rights()])
         clients.run(lambda client: _await_missing(client, set()), controller=True)
         clients.run(lambda client: client.request("DELETE", f"{_CRDS}/policies.clm-operator.io"))
         clients.run(lambda client: _await_missing(client, {"policies.clm-operator.io"}), controller=True)

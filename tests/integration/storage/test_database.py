@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
+from inspect import signature
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -14,8 +16,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clm.controllers.partitions import keep_partitions, prepare_partitions
 from clm.errors import DatabaseUnavailable, DatabaseUnprepared
+from clm.lifecycle.relay import Relay
 from clm.storage.database import Database
 from clm.storage.partitions import SCHEMA
+from clm.storage.secure.history import HistoryStore
+from clm.storage.secure.keys import KeyStore
+from clm.storage.secure.outbox import OutboxStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -151,6 +157,31 @@ def test_months_that_cannot_be_made_stop_nothing_while_this_one_stands(
         finally:
             upkeep.cancel()
             await asyncio.gather(upkeep, return_exceptions=True)
+
+    _run(powerless, act)
+
+
+def test_the_relay_outlives_a_database_that_is_not_prepared(powerless: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It says so at every sweep, and goes on when the database has been migrated."""
+
+    async def act(database: Database) -> None:
+        cluster, audit = uuid.uuid4(), {"origin": "test", "version": "0"}
+        parts: dict[str, Any] = dict.fromkeys(signature(Relay).parameters)
+        stores = {
+            "cluster_id": cluster,
+            "history": HistoryStore(database, cluster_id=cluster),
+            "outbox": OutboxStore(database, cluster_id=cluster),
+            "keys": KeyStore(database, **audit),
+        }
+        relay = asyncio.create_task(Relay(**parts | stores).run(interval_s=0.01))
+        try:
+            async with asyncio.timeout(_DEADLINE_S):
+                while caplog.text.count("run `clm migrate`") < 6:  # noqa: ASYNC110 - it is told by the log alone
+                    await asyncio.sleep(0.01)
+            assert not relay.done()
+        finally:
+            relay.cancel()
+            await asyncio.gather(relay, return_exceptions=True)
 
     _run(powerless, act)
 
