@@ -10,10 +10,12 @@ from tests.e2e.manifests import certificate
 from tests.e2e.world import wait
 
 if TYPE_CHECKING:
+    from clm.resources.seals import LedgerName
     from tests.e2e.world import World
 
 ANCHOR = "/api/v1/namespaces/clm-system/configmaps/clm-audit-anchor"
-DATABASES = {"clm_secure_db": "secure", "clm_core_db": "core"}
+DATABASES: dict[str, LedgerName] = {"clm_secure_db": "secure", "clm_core_db": "core"}
+TABLES: dict[LedgerName, str] = {"secure": "secure_audit_log", "core": "audit_log"}
 
 
 def _anchors(world: World) -> dict[str, str]:
@@ -21,7 +23,7 @@ def _anchors(world: World) -> dict[str, str]:
     return dict(json.loads(text)["data"]) if status == 200 else {}
 
 
-def _newest(world: World, database: str) -> str:
+def _newest(world: World, database: LedgerName) -> str:
     rows = world.query(database, "SELECT note FROM clm_audit.seals ORDER BY batch DESC LIMIT 1")
     return str(rows[0]["note"]) if rows else ""
 
@@ -33,8 +35,9 @@ def _anchored(world: World) -> bool | None:
         "SELECT count(*) FROM {} WHERE txid >= (SELECT max(to_xid::text::numeric)::text FROM clm_audit.seals)::xid8"
     )
     for database, name in DATABASES.items():
-        table = "secure_audit_log" if name == "secure" else "audit_log"
-        if world.query(name, unsealed.format(table))[0]["count"] or anchors.get(database) != _newest(world, name):
+        if world.query(name, unsealed.format(TABLES[name]))[0]["count"] or anchors.get(database) != _newest(
+            world, name
+        ):
             return None
     return True
 
@@ -69,6 +72,6 @@ def test_acts_of_the_process(world: World) -> None:
     world.start_controller()
     for act, number in before.items():
         assert world.query("secure", counted.format(act))[0]["count"] == number + 1
-    for name, table in (("secure", "secure_audit_log"), ("core", "audit_log")):
+    for name, table in TABLES.items():
         (made,) = world.query(name, f"SELECT details FROM {table} WHERE action = 'audit.partition'")
         assert len(made["details"]["partitions"]) == 13

@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clm.audit.archive import read_archive
 from clm.audit.checkpoint import SignedNote
 from clm.audit.manifest import Manifest
 from clm.audit.tree import TreeHasher
-from clm.errors import NoteInvalid
+from clm.errors import ArchiveInvalid, NoteInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from clm.audit.checkpoint import Origin
     from clm.audit.report import Report
+    from clm.audit.source import Source
     from clm.resources.seals import ArchiveRow
 
 
@@ -74,3 +77,16 @@ class Archived:
                 )
             elif gone and archive.tree.root() != manifest.root:
                 report.add(f"the archive of {manifest.month:%Y-%m} does not hold what is missing")
+
+
+def prove_archives(source: Source, directory: Path, keys: Sequence[bytes], report: Report) -> None:
+    """Read every archive that is on record from below `directory`, and prove it from its files."""
+    for row in source.archives():
+        folder = directory / f"{source.database}-{row.month:%Y-%m}"
+        try:
+            archive = read_archive(folder, keys=keys)
+        except ArchiveInvalid as error:
+            report.add(f"the archive of {row.month:%Y-%m} does not hold: {error}")
+            continue
+        if str(archive.note) != row.manifest:
+            report.add(f"the archive of {row.month:%Y-%m} in {folder} is another than the one on record")

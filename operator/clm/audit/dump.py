@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from uuid import UUID
 
 import orjson
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from clm.storage.ledger import Ledger
+
+
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
 
 _SCHEMA = """
 CREATE TABLE leaf (epoch INTEGER, txid INTEGER, id TEXT, occurred_at TEXT, hash BLOB, fault TEXT);
@@ -90,7 +95,7 @@ class Dump:
         return int(self._connection.execute("SELECT coalesce(max(epoch), 1) FROM ledger_epoch").fetchone()[0])
 
 
-def export(ledger: Ledger, out: BinaryIO) -> int:
+def export(ledger: Ledger, out: _Writable) -> int:
     """Write a log with its seals as lines of JSON; gives the number of records."""
 
     def line(kind: str, value: Mapping[str, Any]) -> None:
@@ -232,7 +237,6 @@ def _read_pg_dump(file: BinaryIO, connection: sqlite3.Connection, database: str)
             found = True
             _read_records(_rows(file), columns, connection)
         elif header[1] == b"clm_audit":
-            found = True
             for row in _rows(file):
                 values = {key: (value or b"").decode() for key, value in zip(columns, fields_of_line(row), strict=True)}
                 _put_row(connection, name, values)

@@ -45,8 +45,8 @@ class AnchorStore:
         found = await self._client.get(paths.config_map(self._namespace, NAME))
         return Anchors() if found is None else _anchors(found)
 
-    async def write(self, before: Anchors, data: Mapping[str, str]) -> Anchors:
-        """Set these keys, if it is still as it was read.
+    async def write(self, before: Anchors, data: Mapping[str, str | None]) -> Anchors:
+        """Set these keys (None removes one), if it is still as it was read.
 
         Raises StaleObject or AlreadyExists when somebody else has written it, NotFound when it is gone, Refused,
         ClusterUnavailable.

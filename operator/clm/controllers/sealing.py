@@ -163,7 +163,9 @@ class SealingController:
         """Write the newest checkpoints where they are not written yet."""
         wanted = {log.database: log.newest for log in self._logs if log.newest is not None and log.refused is None}
         anchored = self._anchors.data
-        new = {database: note for database, note in wanted.items() if anchored.get(database) != note}
+        new: dict[str, str | None] = {
+            database: note for database, note in wanted.items() if anchored.get(database) != note
+        }
         if time.monotonic() - self._anchored_at < self._interval_s:
             return
         try:

@@ -32,6 +32,7 @@ FROM clm_audit.seals
 """
 _ARCHIVES = "SELECT month, partition, records, key_id, manifest, location FROM clm_audit.archives ORDER BY month"
 _KEYS = "SELECT id, spki FROM clm_audit.sealing_keys ORDER BY first_used_at"
+_LAST = "SELECT coalesce(max(batch), 1) FROM clm_audit.seals"
 _EPOCH = "SELECT max(epoch) FROM clm_audit.epochs"
 _PARTITION = "SELECT to_regclass('clm_audit_parts.' || %(name)s::text) IS NOT NULL"
 _RECORD_ARCHIVE = """
@@ -64,6 +65,10 @@ class Ledger:
             cursor.execute(f"{_SEALS} WHERE batch >= %(first)s ORDER BY batch".encode(), {"first": first})
             for row in cursor:
                 yield _seal(row)
+
+    def last_batch(self) -> int:
+        """Number of the newest seal; 1 where there is none."""
+        return int((self._connection.execute(_LAST).fetchone() or (1,))[0])
 
     def seal_of(self, *, epoch: int, txid: int) -> SealRow | None:
         """The seal whose range holds a transaction."""
