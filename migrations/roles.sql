@@ -60,8 +60,9 @@ BEGIN
     IF NOT pg_has_role('clm_migrator', 'clm_owner', 'MEMBER') THEN
         GRANT clm_owner TO clm_migrator;
     END IF;
-    -- An owner of the database who is no superuser hands its objects over, and stays able to migrate.
-    IF NOT pg_has_role(current_user, 'clm_owner', 'MEMBER') THEN
+    -- An owner of the database who is no superuser hands its objects over, and stays able to migrate. From PostgreSQL 16
+    -- on, who made a role is a member who may administer it, and not act as it: hence granted to members as well.
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         EXECUTE format('GRANT clm_owner TO %I', current_user);
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
