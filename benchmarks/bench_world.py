@@ -75,10 +75,11 @@ _MANIFESTS: list[dict[str, Any]] = [
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used: CPU seconds so far, resident bytes now."""
+    """What a process has used: CPU seconds so far, resident bytes now, and at their most since its start (VmHWM)."""
 
     cpu_s: float
     rss_bytes: int
+    peak_bytes: int
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class BenchWorld:
         self._kubectl().run("apply", "-f", str(file))
         self._kubectl().run("wait", "-n", NAMESPACE, "--for=condition=Ready", "clmcert/root", "--timeout=60s")
 
-    def load(self, *arguments: str) -> dict[str, float]:
+    def load(self, *arguments: str) -> dict[str, Any]:
         """Run the load's client in a process of its own. Returns its figures."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.load", str(self.kubeconfig), *arguments],
@@ -108,7 +109,7 @@ class BenchWorld:
             stdout=subprocess.PIPE,
             timeout=900,
         )
-        figures: dict[str, float] = orjson.loads(done.stdout)
+        figures: dict[str, Any] = orjson.loads(done.stdout)
         return figures
 
     def stop_controller(self) -> None:
@@ -135,7 +136,8 @@ class BenchWorld:
         while time.monotonic() < deadline:
             metrics = dict(self._controller_metrics())
             known = metrics["clm_certificates"] >= certificates
-            if known and not metrics["clm_certificates_unsettled"] and not metrics["clm_queue_depth"]:
+            busy = ("clm_certificates_unsettled", "clm_queue_depth", "clm_policies_queued")
+            if known and not any(metrics[name] for name in busy):
                 return
             time.sleep(0.1)
         raise TimeoutError("the operator did not settle")
@@ -146,7 +148,9 @@ class BenchWorld:
         assert record is not None
         process = psutil.Process(record.pid)
         times = process.cpu_times()
-        return Usage(times.user + times.system, process.memory_info().rss)
+        status = Path(f"/proc/{record.pid}/status").read_text(encoding="ascii")
+        peak_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+        return Usage(times.user + times.system, process.memory_info().rss, peak_kib * 1024)
 
     def writes(self) -> dict[str, int]:
         """Count the API server's write requests by resource, Leases aside, by its own counters."""

@@ -104,8 +104,8 @@ def _note_ready(line: bytes, names: set[str], ready: dict[str, float]) -> str:
     return version
 
 
-async def issue(api: Api, namespace: str, prefix: str, count: int, policy: str) -> dict[str, float]:
-    """Create `count` Certificates and wait for all. Returns the figures."""
+async def issue(api: Api, namespace: str, prefix: str, count: int, policy: str) -> dict[str, Any]:
+    """Create `count` Certificates and wait for all. Returns the figures, and how long each took."""
     names = [f"{prefix}-{number:05d}" for number in range(count)]
     created: dict[str, float] = {}
     ready: dict[str, float] = {}
@@ -129,6 +129,7 @@ async def issue(api: Api, namespace: str, prefix: str, count: int, policy: str) 
         "p50": latencies[len(latencies) // 2],
         "p99": latencies[int(len(latencies) * 0.99) - 1],
         "max": latencies[-1],
+        "latencies": latencies,
     }
 
 
@@ -191,7 +192,7 @@ async def main(arguments: list[str]) -> None:
         api = Api(session, credentials.server)
         if what == "issue":
             prefix, count, policy = rest
-            figures = await issue(api, namespace, prefix, int(count), policy)
+            figures: dict[str, Any] = await issue(api, namespace, prefix, int(count), policy)
         else:
             figures = await ceiling(api, namespace, int(rest[0]))
     sys.stdout.write(json.dumps(figures) + "\n")
