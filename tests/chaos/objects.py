@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from clm.cluster.client import ApiClient
 
 NAMESPACE = "chaos"
-_KEYS = ({"algorithm": "ECDSA", "size": 256}, {"algorithm": "Ed25519"}, {"algorithm": "ECDSA", "size": 384})
+_UNTOUCHED = ("root", "issuing")
+_KEYS: tuple[dict[str, Any], ...] = (
+    {"algorithm": "ECDSA", "size": 256},
+    {"algorithm": "Ed25519"},
+    {"algorithm": "ECDSA", "size": 384},
+)
 
 
 def _policy(name: str, issuer: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +48,7 @@ def _policy(name: str, issuer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def authority(name: str, policy: str) -> dict[str, Any]:
+def authority(name: str, policy: str, key: dict[str, Any] = _KEYS[0]) -> dict[str, Any]:
     """Make a CA whose key is in the token."""
     return {
         "policyRef": {"name": policy},
@@ -51,7 +57,7 @@ def authority(name: str, policy: str) -> dict[str, Any]:
         "isCA": True,
         "duration": "87600h" if policy == "chaos-root" else "43800h",
         "usages": ["digital signature", "cert sign", "crl sign"],
-        "privateKey": {"algorithm": "ECDSA", "size": 256},
+        "privateKey": key,
     }
 
 
@@ -94,7 +100,7 @@ class Objects:
         self.changes["created"] += 1
 
     async def stir(self, *, leaves: int, with_authority: bool) -> None:
-        """Create some leaves, change one, delete one, lose a Secret; now and then make another CA."""
+        """Create some leaves, change one, renew one, delete one, lose a Secret; now and then make another CA."""
         for _ in range(leaves):
             self._number += 1
             name = f"leaf-{self._number:04d}"
@@ -105,10 +111,18 @@ class Objects:
             await self.create(name, authority(name, "chaos-issuing"))
         old = [name for name in self.wanted if name.startswith("leaf-")]
         await self._change(self.random.choice(old))
+        await self._renew(self.random.choice([name for name in self.wanted if name not in _UNTOUCHED]))
         if len(old) > leaves:
             await self._recreate(self.random.choice(old))
             await self._delete(self.random.choice(old))
             await self._lose_secret(self.random.choice([name for name in self.wanted if name.startswith("leaf-")]))
+
+    async def large_authority(self) -> str:
+        """Make a CA whose key takes the token a second or two; give its name."""
+        self._number += 1
+        name = f"ca-{self._number:04d}"
+        await self.create(name, authority(name, "chaos-issuing", {"algorithm": "RSA", "size": 4096}))
+        return name
 
     async def not_ready(self) -> dict[str, str]:
         """Name what is not Ready at its newest generation, and why."""
@@ -134,6 +148,14 @@ class Objects:
         except (NotFound, StaleObject):
             return
         self.changes["changed"] += 1
+
+    async def _renew(self, name: str) -> None:
+        asked = {"metadata": {"annotations": {"clm-operator.io/renew-requested-at": datetime.now(UTC).isoformat()}}}
+        try:
+            await self.client.merge_patch(paths.certificate(NAMESPACE, name), asked)
+        except (NotFound, StaleObject):
+            return
+        self.changes["renewals asked for"] += 1
 
     async def _delete(self, name: str) -> None:
         with contextlib.suppress(NotFound):

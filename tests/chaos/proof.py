@@ -62,6 +62,14 @@ def unfinished(world: World) -> int:
         return sum(_number(connection, _SECURE[question]) for question in questions)
 
 
+def key_state(world: World, name: str) -> str | None:
+    """State of the CA key of the Certificate of that name; None before it has a row."""
+    query = "SELECT state FROM encryption_keys WHERE name = %s ORDER BY version DESC LIMIT 1"
+    with psycopg.connect(world.settings["CLM_SECURE_DSN"]) as connection:
+        row = connection.execute(query, [name]).fetchone()
+        return None if row is None else str(row[0])
+
+
 def totals(world: World) -> dict[str, int]:
     """Count what there is."""
     with psycopg.connect(world.settings["CLM_SECURE_DSN"]) as connection:
@@ -71,9 +79,9 @@ def totals(world: World) -> dict[str, int]:
             "private keys": _number(connection, "SELECT count(*) FROM private_keys"),
             "signed again after a crash": _number(
                 connection,
-                """SELECT count(*) FROM (SELECT 1 FROM secure_audit_log WHERE action = 'certificate.issue'
-                GROUP BY object_id HAVING count(*) > 1) again""",
+                "SELECT count(DISTINCT object_id) FROM secure_audit_log WHERE action = 'certificate.sign'",
             ),
+            "renewed": _number(connection, "SELECT count(*) FROM certificate_requests WHERE reason = 'manual'"),
         }
 
 

@@ -18,12 +18,20 @@ from clm.cluster.session import load_credentials, open_session
 from clm.errors import ClusterUnavailable
 from clm.lifecycle.boundaries import BoundaryName
 from tests.chaos.objects import Objects
-from tests.chaos.proof import broken_promises, totals, unfinished
+from tests.chaos.proof import broken_promises, key_state, totals, unfinished
 from tests.chaos.world import World
 
 DEPENDENCIES = ("token", "secure database", "core database", "API server")
-KEY_BOUNDARIES = tuple(name for name in get_args(BoundaryName) if name.startswith(("key.", "hsm.")))
-PATH_BOUNDARIES = tuple(name for name in get_args(BoundaryName) if name not in KEY_BOUNDARIES)
+KEY_BOUNDARIES = ("key.row-written", "hsm.key-generated", "key.read-back", "key.activated")
+# The others are passed only where somebody asks for a destruction or an erasure, and are killed at in their own tests.
+PATH_BOUNDARIES = tuple(name for name in get_args(BoundaryName) if name.startswith(("issue.", "publish.")))
+GENERATION = "within the generation of an RSA-4096 key"
+_LONG_OUTAGE_S = 35.0
+"""Longer than the deadlines of a call into the token and of a statement."""
+_GENERATION_S = 1.5
+"""About how long the token takes over an RSA-4096 key."""
+_ENOUGH = 10
+"""Of so many kills at random moments of it one falls into it."""
 _DEATH_TIMEOUT_S = 25.0
 _SETTLE_TIMEOUT_S = 180.0
 
@@ -64,22 +72,32 @@ class Chaos:
             if (round_number + 1) % 25 == 0:
                 _say(f"{sum(self.tally.kills.values())} kills, {len(self.objects.wanted)} Certificates wanted")
 
+    async def kills_within_generation(self, number: int) -> None:
+        """Kill the operator that often at a random moment of the generation of a large CA key."""
+        for _ in range(number):
+            name = await self.objects.large_authority()
+            self.world.start_operator()
+            if not await self._until_generating(name):
+                self.world.kill_operator()
+                self.tally.missed[GENERATION] += 1
+                continue
+            await asyncio.sleep(self.random.uniform(0.0, _GENERATION_S))
+            self.world.kill_operator()
+            cut = await asyncio.to_thread(key_state, self.world, name) == "generating"
+            (self.tally.kills if cut else self.tally.missed)[GENERATION] += 1
+
+    async def long_outages(self) -> None:
+        """Take the token, then a database, away for longer than anybody waits for them."""
+        for dependency in ("token", "secure database"):
+            await self._outage(dependency, _LONG_OUTAGE_S)
+            _say(f"a long outage of the {dependency}")
+
     async def outages(self, number: int) -> None:
         """Take each dependency away that often while the operator works."""
         self.world.start_operator()
         for _ in range(number):
             for dependency in DEPENDENCIES:
-                await self.objects.stir(leaves=4, with_authority=dependency == "token")
-                await asyncio.sleep(self.random.uniform(0.0, 0.3))
-                with self.world.without(dependency):
-                    if dependency != "API server":
-                        await self.objects.stir(leaves=2, with_authority=False)
-                    await asyncio.sleep(self.random.uniform(0.3, 2.0))
-                self.tally.outages[dependency] += 1
-                if not self.world.operator_is_running():
-                    # It may end itself when it cannot go on; in production it is then started again.
-                    self.world.await_death(1)
-                    self.world.start_operator()
+                await self._outage(dependency, self.random.uniform(0.3, 2.0))
             _say(f"{sum(self.tally.outages.values())} outages")
 
     async def settle(self) -> list[str]:
@@ -97,6 +115,27 @@ class Chaos:
                 return [f"{name} is not Ready: {why}" for name, why in waiting.items()] + [f"{rest} unfinished"]
             await asyncio.sleep(0.5)
 
+    async def _outage(self, dependency: str, seconds: float) -> None:
+        await self.objects.stir(leaves=4, with_authority=dependency == "token")
+        await asyncio.sleep(self.random.uniform(0.0, 0.3))
+        with self.world.without(dependency):
+            if dependency != "API server":
+                await self.objects.stir(leaves=2, with_authority=False)
+            await asyncio.sleep(seconds)
+        self.tally.outages[dependency] += 1
+        if not self.world.operator_is_running():
+            # It may end itself when it cannot go on; in production it is then started again.
+            self.world.await_death(1)
+            self.world.start_operator()
+
+    async def _until_generating(self, name: str) -> bool:
+        deadline = time.monotonic() + _DEATH_TIMEOUT_S
+        while await asyncio.to_thread(key_state, self.world, name) is None:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.02)
+        return True
+
     async def _kill_at(self, boundary: str, *, passes: int) -> None:
         self.world.start_operator(boundary=boundary, passes=passes)
         died = await asyncio.to_thread(self.world.await_death, _DEATH_TIMEOUT_S)
@@ -113,7 +152,9 @@ class Chaos:
         self.tally.kills["any moment"] += 1
 
 
-async def chaos(folder: Path, *, kills: int, outages: int, seed: int) -> tuple[list[str], Chaos]:
+async def chaos(
+    folder: Path, *, kills: int, outages: int, generations: int, seed: int, long_outages: bool = False
+) -> tuple[list[str], Chaos]:
     """Run it all in a folder. Returns the broken promises and the run."""
     world = World(folder)
     chance = random.Random(seed)
@@ -125,11 +166,16 @@ async def chaos(folder: Path, *, kills: int, outages: int, seed: int) -> tuple[l
             await run.objects.prepare()
             await run.first_starts()
             await run.kills(max(0, kills - sum(run.tally.kills.values())))
+            await run.kills_within_generation(generations)
             await run.outages(outages)
+            if long_outages:
+                await run.long_outages()
             broken = await run.settle()
             broken += await _proof(world)
             never = {*KEY_BOUNDARIES, *PATH_BOUNDARIES} - run.tally.kills.keys()
             broken += [f"the operator was never killed at {boundary}" for boundary in sorted(never)]
+            if generations >= _ENOUGH and not run.tally.kills[GENERATION]:
+                broken.append(f"the operator was never killed {GENERATION}")
             _print(run, await asyncio.to_thread(totals, world))
     finally:
         await asyncio.to_thread(world.stop)
@@ -177,13 +223,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--outages", type=int, default=10, help="of each dependency")
+    parser.add_argument("--generations", type=int, default=20, help="kills within the generation of a large key")
+    parser.add_argument("--long-outages", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
     arguments = parser.parse_args()
     _say(f"seed {arguments.seed}: {arguments.kills} kills, {arguments.outages} outages of each dependency")
     folder = Path(tempfile.mkdtemp(prefix="clm-chaos-"))
     folder.chmod(0o711)
-    broken, run = asyncio.run(chaos(folder, kills=arguments.kills, outages=arguments.outages, seed=arguments.seed))
+    broken, run = asyncio.run(
+        chaos(
+            folder,
+            kills=arguments.kills,
+            outages=arguments.outages,
+            generations=arguments.generations,
+            long_outages=arguments.long_outages,
+            seed=arguments.seed,
+        )
+    )
     for line in broken:
         _say(f"BROKEN: {line}")
     _say("every promise held" if not broken else f"{len(broken)} findings; logs: {run.world.state.logs}")

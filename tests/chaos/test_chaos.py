@@ -21,7 +21,7 @@ def test_nothing_is_lost_and_nothing_issued_twice() -> None:
     seed = random.SystemRandom().randrange(10**9)
     # Not below pytest's folder: PostgreSQL runs as another user there, and socket paths have to be short.
     folder = Path(tempfile.mkdtemp(prefix="clm-chaos-"))
-    broken, run = asyncio.run(chaos(folder, kills=KILLS, outages=1, seed=seed))
+    broken, run = asyncio.run(chaos(folder, kills=KILLS, outages=1, generations=2, seed=seed))
     assert broken == [], f"repeat with --seed {seed}; logs: {run.world.state.logs}"
     assert run.tally.outages == Counter(dict.fromkeys(DEPENDENCIES, 1))
     run.world.state.delete()
