@@ -14,7 +14,7 @@ stop: ## Stop it; databases, token and objects are kept
 test: ## Set up, lint, and run every test
 	@hack/setup
 	@hack/lint
-	@.venv/bin/python -m pytest -q tests -m "not chaos_full and not bench and not kind"
+	@.venv/bin/python -m pytest -q tests -m "not kind"
 
 lint: ## Style, types and layers
 	@hack/setup

@@ -71,7 +71,8 @@ def in_total(parts: list[dict[str, Any]]) -> dict[str, Any]:
     latencies = sorted(latency for part in parts for latency in part["latencies"])
 
     def mean(name: str) -> float:
-        return float(sum(part[name] * part["count"] for part in parts)) / count
+        weighted: float = sum(part[name] * part["count"] for part in parts) / count
+        return weighted
 
     return {
         "count": count,
