@@ -7,7 +7,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry
@@ -26,10 +26,12 @@ from clm.controllers.acts import ControllerActs
 from clm.controllers.certificates import CertificateController
 from clm.controllers.integrity import IntegrityController, IntegrityMetrics
 from clm.controllers.key_rotations import KeyRotationController
+from clm.controllers.key_states import KeyStateController
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
 from clm.controllers.sealing import SealingController
+from clm.controllers.upkeep import UpkeepController
 from clm.hsm.token import Token
 from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
@@ -53,6 +55,7 @@ from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.tbs import ThrowawayKeys
+from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.core.persons import PersonStore
@@ -66,6 +69,7 @@ from clm.storage.secure.authorities import AuthorityStore
 from clm.storage.secure.destruction import PrivateKeyDestruction
 from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.issuance import IssuanceStore
+from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
@@ -115,6 +119,8 @@ class Controller:
     secret_watch: SecretWatch
     relay: Relay
     integrity: IntegrityController
+    key_states: KeyStateController
+    upkeep: UpkeepController
     sealing: SealingController
     acts: ControllerActs
     events: EventRecorder
@@ -159,7 +165,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic)
     metrics = Metrics(CollectorRegistry())
     keys = KeyStore(secure, **audit)
-    hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary)
+    hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary, periods=_periods(settings))
     keyring = Keyring(keys=hsm_keys, store=keys)
     authorities = Authorities(token=token, store=AuthorityStore(secure))
     history = HistoryStore(secure, cluster_id=settings.cluster_id)
@@ -255,12 +261,32 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             survey=SecureSurvey(secure),
             metrics=IntegrityMetrics(metrics.registry),
         ),
+        key_states=KeyStateController(
+            store=KeyActStore(secure, **audit),
+            authorities=authorities,
+            changed=certificates.ca_key_changed,
+            registry=metrics.registry,
+        ),
+        upkeep=UpkeepController(
+            retention=build_retention(settings, secure, core, boundary=boundary),
+            eraser=build_eraser(secure, core, actor="clm-controller", boundary=boundary),
+            databases={"secure": secure, "core": core},
+            registry=metrics.registry,
+        ),
         sealing=_build_sealing(settings, dependencies, keys=keys, hsm_keys=hsm_keys, metrics=metrics),
         acts=ControllerActs(
             RecordStore(secure, "secure"), token=settings.token_label, rejected_logins=token.rejected_logins
         ),
         events=events,
         metrics=metrics,
+    )
+
+
+def _periods(settings: Settings) -> Cryptoperiods:
+    return Cryptoperiods(
+        ca_signing=timedelta(days=settings.cryptoperiod_ca_signing_days),
+        key_encryption=timedelta(days=settings.cryptoperiod_key_encryption_days),
+        audit_sealing=timedelta(days=settings.cryptoperiod_audit_sealing_days),
     )
 
 

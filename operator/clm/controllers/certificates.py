@@ -86,6 +86,15 @@ class CertificateController:
                 self._queue.forget(key)
                 self._queue.add(key)
 
+    def ca_key_changed(self, key: Key) -> None:
+        """Look again at a CA whose key was stopped or works again, and at what waits for it. Must not block."""
+        entry = self._view.get(key)
+        if entry is not None and entry.ready is not True:
+            self.look_closely(key)
+        self._issuer_changed(key)
+        for name in self._view.policies_issued_by(key):
+            self.policy_changed(name)
+
     def namespace_changed(self, name: str, labels: dict[str, str]) -> None:
         """Look again at what a namespace's labels may have kept from being Ready."""
         known = self._view.namespace_labels(name)

@@ -122,6 +122,8 @@ async def _run(
             ("renewals", controller.certificates.run_renewals()),
             ("deletions", _sweep_deletions(controller)),
             ("integrity", _compare(controller)),
+            ("key states", controller.key_states.run(interval_s=controller.settings.key_state_interval_s)),
+            ("upkeep", _keep_up(controller)),
             ("deleted policies", _sweep_policies(controller)),
             ("sealing", controller.sealing.run(interval_s=controller.settings.audit_seal_interval_s)),
         )
@@ -174,6 +176,11 @@ async def _sweep_policies(controller: Controller) -> None:
 async def _compare(controller: Controller) -> None:
     settings = controller.settings
     await controller.integrity.run(first_s=settings.integrity_first_s, interval_s=settings.integrity_interval_s)
+
+
+async def _keep_up(controller: Controller) -> None:
+    settings = controller.settings
+    await controller.upkeep.run(first_s=settings.integrity_first_s, interval_s=settings.retention_interval_s)
 
 
 async def _stop_signal(ready: asyncio.Event) -> None:

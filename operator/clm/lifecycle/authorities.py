@@ -13,6 +13,7 @@ from clm.resources.keys import KeySpec
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Mapping
 
     from clm.hsm.token import Token
     from clm.storage.secure.authorities import AuthorityStore, ChainLink
@@ -33,12 +34,21 @@ class Authorities:
         self._store = store
         self._issuers: dict[uuid.UUID, Issuer] = {}
         self._chains: dict[uuid.UUID, tuple[bytes, ...]] = {}
+        self._stopped: Mapping[uuid.UUID, str] = {}
+
+    def stop(self, keys: Mapping[uuid.UUID, str]) -> None:
+        """Have these keys, and no others, issue nothing; each with why.
+
+        That nothing is signed with them is seen to where an intent is written. This is for telling it beforehand.
+        """
+        self._stopped = dict(keys)
 
     async def issuer(self, certificate_id: uuid.UUID) -> Issuer | NotIssuing:
         """CA whose certificate has this id. Raises HsmUnavailable, DatabaseUnavailable, KeyMissing, KeyMismatch."""
         known = self._issuers.get(certificate_id)
         if known is not None:
-            return known
+            why = self._stopped.get(known.key_id)
+            return NotIssuing(why) if why is not None else known
         links = await self._store.chain(certificate_id)
         if not links:
             return NotIssuing("its certificate is not recorded")
@@ -47,6 +57,8 @@ class Authorities:
             return NotIssuing("its key is not in the HSM (spec.privateKey.storage: HSM)")
         if own.state != "active":
             return NotIssuing(f"its certificate is {own.state}")
+        if own.key_id in self._stopped:
+            return NotIssuing(self._stopped[own.key_id])
         issuer = await self._load(own, own.key_id, own.key_algorithm, links)
         self._issuers[certificate_id] = issuer
         return issuer

@@ -100,6 +100,10 @@ class Certifier:
             )
         if row is not None and row.state == "active":
             return row
+        if row is not None and row.state != "generating":
+            why = f"the key of this CA is {row.state} ({row.state_reason or 'no reason given'})"
+            then = "it can be resumed" if row.state == "suspended" else "once it is destroyed, another one is made"
+            return Refusal("KeyNotActive", f"{why}; {then}: clm keys", waiting=True)
         if row is None:
             version = await self._keys.next_version(owner)
             row = _new_ca_key(owner, self._organization_id, wanted.key, version=version)

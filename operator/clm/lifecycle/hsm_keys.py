@@ -19,6 +19,7 @@ from clm.hsm import kek as hsm_kek
 from clm.hsm import keys as hsm_keys
 from clm.hsm.uri import TokenUri
 from clm.resources.audit import AuditRecord
+from clm.resources.key_states import Cryptoperiods
 from clm.resources.keys import KeySpec
 from clm.storage.secure.keys import NewKey
 
@@ -42,7 +43,10 @@ class HsmKeys:
     takes.
     """
 
-    def __init__(self, *, token: Token, store: KeyStore, boundary: Boundary) -> None:
+    def __init__(
+        self, *, token: Token, store: KeyStore, boundary: Boundary, periods: Cryptoperiods | None = None
+    ) -> None:
+        self._periods = periods or Cryptoperiods()
         self._token = token
         self._store = store
         self._boundary = boundary
@@ -125,6 +129,7 @@ class HsmKeys:
             attributes=attributes,
             spki=spki,
             check_value=check_value,
+            period=self._periods.of(row.purpose),
         )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clm.errors import KeyNotActive
 from clm.hsm.pair import half_of
 from clm.hsm.signing import sign
 from clm.pki import assemble
@@ -134,7 +135,12 @@ class Issuance:
         """Sign and record an intent that a crash or an outage left pending. Safe to repeat.
 
         `unwanted` says why nobody wants the certificate any more: it is recorded as revoked and supersedes nothing.
+        Raises KeyNotActive while the issuer's key is suspended, and what `issue` raises.
         """
+        if intent.issuer_state != "active":
+            raise KeyNotActive(
+                f"the issuer's key is {intent.issuer_state}: {intent.issuer_reason or 'no reason given'}"
+            )
         return await self._sign_and_record(
             _ToSign(
                 id=intent.id,

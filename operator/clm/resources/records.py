@@ -172,3 +172,5 @@ class StoredIntent:
     issuer_certificate_id: uuid.UUID | None
     issuer_algorithm: KeySpec
     issuer_spki: bytes
+    issuer_state: KeyState
+    issuer_reason: str | None

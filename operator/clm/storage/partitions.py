@@ -44,3 +44,19 @@ async def month_stands(connection: psycopg.AsyncConnection[Any], database: Liter
     cursor = await connection.execute(_MONTH_STANDS, {"parent": PARENTS[database]})
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+_MONTHS_AHEAD = """
+SELECT count(*)
+FROM pg_inherits AS i
+JOIN pg_class AS parent ON parent.oid = i.inhparent AND parent.relname = %(parent)s
+JOIN pg_class AS part ON part.oid = i.inhrelid
+WHERE to_date(right(part.relname, 7), 'YYYY_MM') > clock_timestamp() AT TIME ZONE 'UTC'
+"""
+
+
+async def months_ahead(connection: psycopg.AsyncConnection[Any], database: Literal["secure", "core"]) -> int:
+    """Count the months after this one that can be recorded already. Asks the catalog alone."""
+    cursor = await connection.execute(_MONTHS_AHEAD, {"parent": PARENTS[database]})
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -58,7 +58,8 @@ WHERE c.id = %(id)b
 
 _INTENT = """
 SELECT r.id, r.organization_id, r.cluster_id, r.resource_uid, r.namespace, r.name, r.revision, r.tbs, r.spec_hash,
-       r.issuer_key_id, r.issuer_certificate_id, k.algorithm AS issuer_algorithm, k.spki AS issuer_spki
+       r.issuer_key_id, r.issuer_certificate_id, k.algorithm AS issuer_algorithm, k.spki AS issuer_spki,
+       k.state AS issuer_state, k.state_reason AS issuer_reason
 FROM certificate_requests r
 JOIN encryption_keys k ON k.id = r.issuer_key_id
 WHERE r.id = %(id)b AND r.state = 'pending'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psycopg import errors as pg
 
-from clm.errors import KeyMissing, RevisionTaken
+from clm.errors import KeyNotActive, RevisionTaken
 from clm.storage import audit_sql, batch
 from clm.storage.coalescer import Coalescer
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from clm.resources.records import CertificateRow, Intent
     from clm.storage.database import Database
 
-# A write under a KEK holds its row: a rotation that retires the KEK waits for it, or it for the rotation. Where one is
-# no longer active nothing is written.
+# A write holds the rows of the KEK and of the issuer's key: whoever suspends or retires one waits for it, or it for
+# them. So it does with a stored key that is used again, which nobody destroys meanwhile. Where one is not active,
+# nothing is written.
 _INTEND = f"""
 WITH fence AS (
-    SELECT id FROM encryption_keys WHERE id = ANY(%(keks)b) AND state = 'active' FOR SHARE
+    SELECT id FROM encryption_keys WHERE id = ANY(%(keys)b) AND state = 'active' FOR SHARE
+), reused AS (
+    SELECT id FROM private_keys WHERE id = ANY(%(reused)b) AND state = 'active' FOR SHARE
 ), item AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         id uuid, organization_id uuid, cluster_id uuid, resource_uid uuid, namespace text, name text, revision int,
@@ -33,7 +36,8 @@ WITH fence AS (
         tbs bytea, signature_algorithm text, not_before timestamptz, not_after timestamptz, common_name text,
         sans jsonb, is_ca boolean, reason text, key_id uuid, kek_id uuid, key_algorithm text, wrapped_dek bytea,
         ciphertext bytea, key_spki_sha256 bytea, {audit_sql.ITEM_COLUMNS})
-    WHERE (SELECT count(*) FROM fence) = cardinality(%(keks)b::uuid[])
+    WHERE (SELECT count(*) FROM fence) = cardinality(%(keys)b::uuid[])
+      AND (SELECT count(*) FROM reused) = cardinality(%(reused)b::uuid[])
 ), new_key AS (
     INSERT INTO private_keys
         (id, organization_id, encryption_key_id, algorithm, wrap_algorithm, wrapped_dek, ciphertext,
@@ -159,8 +163,8 @@ class IssuanceStore:
     async def intend(self, intent: Intent, audit: AuditRecord) -> None:
         """Write down what will be signed. Durable on return.
 
-        Raises RevisionTaken when this revision (or serial) has an intent already, KeyMissing when the KEK is no
-        longer active, DatabaseUnavailable.
+        Raises RevisionTaken when this revision (or serial) has an intent already, KeyNotActive when the issuer's key or
+        the KEK is not active, DatabaseUnavailable.
         """
         try:
             await self._intents.submit((intent, audit))
@@ -180,11 +184,15 @@ class IssuanceStore:
 
     async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]
-        keks = list({row["kek_id"] for row in rows if row["kek_id"] is not None})
+        keys = {row[name] for row in rows for name in ("kek_id", "issuer_key_id") if row[name] is not None}
+        reused = {row["private_key_id"] for row in rows if row["key_id"] is None and row["private_key_id"] is not None}
+        parameters = {"items": batch.items(rows), "keys": list(keys), "reused": list(reused)}
         async with self._database.connection() as connection:
-            written = await connection.execute(_INTEND, {"items": batch.items(rows), "keks": keks})
+            written = await connection.execute(_INTEND, parameters)
             if written.rowcount != len(rows):
-                raise KeyMissing("the key-encryption key is no longer active")
+                raise KeyNotActive(
+                    "the issuer's key, or the one that wraps, is suspended or past its use: clm keys list"
+                )
         return [None] * len(items)
 
     async def _write_records(self, items: Sequence[_Record]) -> Sequence[Standing]:

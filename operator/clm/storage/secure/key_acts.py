@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.rows import class_row
 
@@ -71,6 +71,14 @@ WHERE purpose = 'ca-signing' AND state IN ('suspended', 'deactivated', 'compromi
   AND deleted_at IS NULL
 """
 
+_PERIODS = """
+SELECT purpose, count(*) FILTER (WHERE oup_ends_at <= now()), min(oup_ends_at)
+FROM encryption_keys
+WHERE state IN ('active', 'suspended') AND purpose <> 'subject-shred' AND oup_ends_at IS NOT NULL
+  AND deleted_at IS NULL
+GROUP BY purpose
+"""
+
 _AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
 
 _ENDED = frozenset({"deactivated", "compromised", "destroyed"})
@@ -131,6 +139,14 @@ class StoppedKey:
     state_reason: str | None
 
 
+class PurposePeriod(NamedTuple):
+    """How the keys of one purpose are in their cryptoperiods: how many are past it, and when the first one ends."""
+
+    purpose: KeyPurpose
+    past: int
+    first_end: datetime
+
+
 class KeyActStore:
     """Reads keys with their dependents and changes their states. The database refuses a step that is not allowed."""
 
@@ -158,6 +174,12 @@ class KeyActStore:
         ):
             await cursor.execute(_STOPPED)
             return await cursor.fetchall()
+
+    async def periods(self) -> list[PurposePeriod]:
+        """Cryptoperiods by purpose, of keys that are in use."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_PERIODS)
+            return [PurposePeriod(*row) for row in await cursor.fetchall()]
 
     async def change(
         self, key_id: uuid.UUID, state: KeyState, *, came_from: KeyState, reason: str, audit: AuditRecord

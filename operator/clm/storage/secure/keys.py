@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from clm.resources.audit import AuditRecord
+    from clm.resources.key_states import Cryptoperiod
     from clm.resources.records import KeyPurpose
     from clm.storage.database import Connection, Database
 
@@ -40,7 +41,7 @@ _ACTIVATE = """
 UPDATE encryption_keys
 SET state = 'active', activated_at = now(), token_label = %(token_label)s, token_serial = %(token_serial)s,
     token_uri = %(token_uri)s, spki = %(spki)s, spki_sha256 = %(spki_sha256)s, check_value = %(check_value)s,
-    attributes = %(attributes)s
+    attributes = %(attributes)s, oup_ends_at = now() + %(originator)s, rup_ends_at = now() + %(recipient)s
 WHERE id = %(id)s AND state = 'generating'
 """
 
@@ -53,7 +54,7 @@ WHERE id = %(id)s AND state = 'generating'
 _OWNED = f"""
 SELECT {_COLUMNS} FROM encryption_keys
 WHERE purpose = 'ca-signing' AND cluster_id = %(cluster_id)s AND deleted_at IS NULL
-  AND state IN ('generating', 'active')
+  AND state <> 'destroyed'
   AND (resource_uid = %(resource_uid)s OR (namespace = %(namespace)s AND name = %(name)s))
 ORDER BY (resource_uid = %(resource_uid)s) DESC, version DESC, created_at DESC
 LIMIT 1
@@ -94,6 +95,7 @@ class NewKey:
     attributes: Mapping[str, bool]
     spki: bytes | None
     check_value: bytes | None
+    period: Cryptoperiod
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class KeyStore:
                         "spki_sha256": hashlib.sha256(new.spki).digest() if new.spki else None,
                         "check_value": new.check_value,
                         "attributes": Jsonb(dict(new.attributes)),
+                        "originator": new.period.originator,
+                        "recipient": new.period.recipient,
                     },
                 )
                 await self._audit(connection, audit)
@@ -175,7 +179,7 @@ class KeyStore:
             yield LockedKey(_row(row), activate, discard)
 
     async def owned_by(self, owner: Owner) -> HsmKeyRow | None:
-        """CA key of a Certificate object, by uid or else by namespace and name."""
+        """CA key of a Certificate object that is not destroyed, by uid or else by namespace and name."""
         rows = await self._rows(_OWNED, owner._asdict())
         return rows[0] if rows else None
 
