@@ -22,6 +22,8 @@ _KEYS: tuple[dict[str, Any], ...] = (
     {"algorithm": "ECDSA", "size": 256},
     {"algorithm": "Ed25519"},
     {"algorithm": "ECDSA", "size": 384},
+    # It is made in a thread, away from the event loop.
+    {"algorithm": "RSA", "size": 2048},
 )
 
 
@@ -104,7 +106,7 @@ class Objects:
         for _ in range(leaves):
             self._number += 1
             name = f"leaf-{self._number:04d}"
-            await self.create(name, self._leaf(name))
+            await self.create(name, self._leaf(name, _KEYS[self._number % len(_KEYS)]))
         if with_authority:
             self._number += 1
             name = f"ca-{self._number:04d}"
@@ -131,14 +133,14 @@ class Objects:
         found = {item["metadata"]["name"]: item for item in listed["items"]}
         return {name: why for name in self.wanted if (why := _why_not_ready(found.get(name))) is not None}
 
-    def _leaf(self, name: str) -> dict[str, Any]:
+    def _leaf(self, name: str, key: dict[str, Any]) -> dict[str, Any]:
         return {
             "policyRef": {"name": "chaos-leaf"},
             "secretName": f"{name}-tls",
             "commonName": f"{name}.chaos.svc",
             "dnsNames": [f"{name}.chaos.svc"],
             "usages": ["digital signature", "server auth"],
-            "privateKey": self.random.choice(_KEYS),
+            "privateKey": key,
         }
 
     async def _change(self, name: str) -> None:
@@ -169,7 +171,7 @@ class Objects:
         await self._delete(name)
         self.changes["deleted"] -= 1
         if self.random.random() < 0.5:
-            spec = self._leaf(name)
+            spec = self._leaf(name, self.random.choice(_KEYS))
         await self.create(name, spec)
         self.changes["created"] -= 1
         self.changes["created again"] += 1

@@ -98,11 +98,10 @@ def _number(connection: psycopg.Connection[tuple[int]], query: str) -> int:
 
 
 def _compare_worlds(world: World) -> list[str]:
-    # With the rights of a person: the operator's own may not list what it did not write.
-    environment = world.environment(KUBECONFIG=str(world.control_plane.kubeconfig))
+    # With the operator's own rights, as a person would run it beside the operator.
     done = subprocess.run(
         [sys.executable, "-m", "clm.cli.main", "check", "-o", "json"],
-        env=environment,
+        env=world.environment(),
         capture_output=True,
         text=True,
         check=False,

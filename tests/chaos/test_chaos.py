@@ -23,5 +23,6 @@ def test_nothing_is_lost_and_nothing_issued_twice() -> None:
     folder = Path(tempfile.mkdtemp(prefix="clm-chaos-"))
     broken, run = asyncio.run(chaos(folder, kills=KILLS, outages=1, generations=2, seed=seed))
     assert broken == [], f"repeat with --seed {seed}; logs: {run.world.state.logs}"
+    assert run.tally.killed >= KILLS
     assert run.tally.outages == Counter(dict.fromkeys(DEPENDENCIES, 1))
     run.world.state.delete()
