@@ -1,0 +1,86 @@
+"""What was recorded by somebody else first is not published blindly: the object is looked at again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clm.lifecycle.admission import Admitted
+from clm.lifecycle.authorities import Authorities
+from clm.lifecycle.boundaries import no_boundary
+from clm.lifecycle.certify import Certifier
+from clm.lifecycle.publish import Publication
+from clm.lifecycle.view import PolicyView
+from clm.resources.certificate import parse_certificate
+from clm.storage.secure.authorities import AuthorityStore
+from tests.integration.issuance.workshop import LEAF, ORGANIZATION
+
+if TYPE_CHECKING:
+    from clm.lifecycle.boundaries import Boundary
+    from clm.pki.profile import Issuer
+    from clm.resources.records import Owner
+    from tests.integration.issuance.conftest import Opener
+    from tests.integration.issuance.workshop import Workshop
+
+
+async def _certify(shop: Workshop, issuer: Issuer, owner: Owner, boundary: Boundary = no_boundary) -> Any:
+    certifier = Certifier(
+        organization_id=ORGANIZATION,
+        authorities=Authorities(token=shop.token, store=AuthorityStore(shop.database)),
+        history=shop.history,
+        issuance=shop.issuance(boundary),
+        requests=shop.requests,
+        hsm_keys=shop.hsm_keys,
+        keys=shop.keys,
+    )
+    policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
+    admitted = Admitted(spec=parse_certificate(LEAF), policy=policy, issuer=issuer, issuer_name="shop/root")
+    body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}}
+    return await certifier.certify(owner, body, admitted, now=datetime.now(UTC))
+
+
+def _meanwhile(workshop: Opener, owner: Owner, at: str) -> Boundary:
+    """Have another operator end the object's pending intent, as unwanted, while this one stands at a boundary."""
+
+    async def end_it() -> None:
+        async with workshop() as other:
+            rows = await other.query(
+                "SELECT id FROM certificate_requests WHERE resource_uid = %s AND state = 'pending'", owner.resource_uid
+            )
+            for row in rows:
+                intent = await other.history.intent(row["id"])
+                assert intent is not None
+                await other.finish(intent, unwanted="the object was deleted")
+
+    def boundary(name: str, /) -> None:
+        if name == at:
+            thread = threading.Thread(target=lambda: asyncio.run(end_it()))
+            thread.start()
+            thread.join()
+
+    return boundary
+
+
+@pytest.mark.parametrize("left_pending", [False, True], ids=["issued", "finished"])
+def test_certificate_that_another_recorded_as_revoked(workshop: Opener, *, left_pending: bool) -> None:
+    """Signed here, recorded there as unwanted: nothing is published, and the next look issues the next revision."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer = await shop.root()
+            owner = shop.owner("web")
+            if left_pending:
+                await shop.leave_pending(issuer, owner)
+            assert await _certify(shop, issuer, owner, _meanwhile(workshop, owner, "issue.signed")) is None
+            states = await shop.query("SELECT revision, state FROM certificates WHERE name = 'web'")
+            assert [(row["revision"], row["state"]) for row in states] == [(1, "revoked")]
+            following = await _certify(shop, issuer, owner)
+            assert isinstance(following, Publication)
+            assert following.revision == 2
+
+    asyncio.run(act())
