@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 # What an installation may choose, chosen so that a test need not wait for minutes: for the relay, or for the word on an
 # outage, which comes after longer than an API server needs to load what it has just been told.
-_SETTINGS = {"CLM_SWEEP_INTERVAL_S": "1", "CLM_OUTAGE_REPORT_AFTER_S": "5", "CLM_KEY_STATE_INTERVAL_S": "1"}
+_SETTINGS = {
+    "CLM_SWEEP_INTERVAL_S": "1",
+    "CLM_OUTAGE_REPORT_AFTER_S": "5",
+    "CLM_KEY_STATE_INTERVAL_S": "1",
+    "CLM_AUDIT_SEAL_INTERVAL_S": "1",
+    "CLM_AUDIT_ANCHOR_INTERVAL_S": "1",
+}
 
 _numbers = count(1)
 

@@ -75,3 +75,51 @@ def test_acts_of_the_process(world: World) -> None:
     for name, table in TABLES.items():
         (made,) = world.query(name, f"SELECT details FROM {table} WHERE action = 'audit.partition'")
         assert len(made["details"]["partitions"]) == 13
+
+
+def test_verified_from_outside(world: World) -> None:
+    """The command proves both logs, by the key and the checkpoints that the cluster keeps."""
+    wait(lambda: _anchored(world), "both logs to be sealed and anchored")
+    done = world.program("clm.cli.main", "audit", "verify", "--anchor", "configmap", "-o", "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    reports = json.loads(done.stdout)
+    assert [(report["database"], report["problems"]) for report in reports] == [(name, []) for name in DATABASES]
+    assert all(report["anchoredBatch"] and not report["keysFromDatabase"] for report in reports)
+
+
+def test_rolled_back_log_is_not_sealed_over(world: World, namespace: str) -> None:
+    """A log that is behind its anchor is told and left alone, and issuance goes on; a person can accept it."""
+    wait(lambda: _anchored(world), "both logs to be sealed and anchored")
+    world.stop_controller()
+    _cut(world, "core")
+    world.start_controller()
+    wait(lambda: _metric(world, "clm_audit_seal_refused").get("clm_core_db") or None, "the log to be refused")
+    world.api.create(certificate(namespace, "meanwhile"))
+    world.wait_ready(namespace, "meanwhile")
+    assert "THE AUDIT LOG IS NOT SEALED" in world.log
+    assert _metric(world, "clm_audit_seal_refused")["clm_secure_db"] == 0.0
+    (refusal,) = world.query("core", "SELECT outcome, reason FROM audit_log WHERE action = 'audit.seal-refuse'")
+    assert refusal["outcome"] == "denied"
+    assert "rolled back or cut" in refusal["reason"]
+    found = world.program("clm.cli.main", "audit", "verify", "--database", "core", "--anchor", "configmap")
+    assert found.returncode == 1
+    assert "rolled back or cut" in found.stdout.replace("\n", " ")
+
+    resume = ("audit", "resume", "--database", "core", "--reason", "restored from yesterday's backup", "--yes")
+    done = world.program("clm.cli.main", *resume)
+    assert done.returncode == 0, done.stderr
+    wait(lambda: _anchored(world), "the log to be sealed and anchored again")
+    assert world.program("clm.cli.main", "audit", "verify", "--anchor", "configmap").returncode == 0
+    (accepted,) = world.query("core", "SELECT reason FROM audit_log WHERE action = 'audit.resume'")
+    assert accepted["reason"] == "restored from yesterday's backup"
+    assert "clm_core_db.superseded" in _anchors(world)
+    assert world.program("clm.cli.main", *resume).returncode == 1
+
+
+def _cut(world: World, database: LedgerName) -> None:
+    """Take the newest seal away, as a superuser can."""
+    world.query(database, "ALTER TABLE clm_audit.seals DISABLE TRIGGER ALL")
+    world.query(database, "DELETE FROM clm_audit.seals WHERE batch = (SELECT max(batch) FROM clm_audit.seals)")
+    world.query(database, "ALTER TABLE clm_audit.seals ENABLE TRIGGER ALL")
+    for trigger in ("seals_only_added", "seals_not_emptied"):
+        world.query(database, f"ALTER TABLE clm_audit.seals ENABLE ALWAYS TRIGGER {trigger}")

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from clm.resources.seals import LedgerName
     from clm.storage.ledger import Ledger
 
+_TRIES = 20
+_TRY_AGAIN_S = 0.25
+
 _database = click.option("--database", type=click.Choice(LEDGERS), required=True, help="Which log.")
 
 
@@ -113,10 +116,7 @@ async def _resume(settings: Settings, database: LedgerName, reason: str) -> str:
             raise AuditFailed(f"{name} has no anchor")
         lost = Checkpoint.parse(SignedNote.parse(given_up).text)
         store = dependencies.secure if database == "secure" else dependencies.core
-        async with SealStore(store, database).sealing() as sealing:
-            if sealing is None:
-                raise AuditFailed("another process is sealing at this moment: try again")
-            notes = await sealing.notes(lost.batch)
+        notes = await _notes(SealStore(store, database), lost.batch)
         if any(SignedNote.parse(note).text == lost.text() for _, note in notes):
             raise AuditFailed(f"{name} is not behind its anchor")
         await _record(dependencies, database, lost, reason, newest=notes[0][0] if notes else 0)
@@ -124,6 +124,16 @@ async def _resume(settings: Settings, database: LedgerName, reason: str) -> str:
         newest = notes[0][1] if notes else None
         await anchors.write(standing, {f"{name}.superseded": given_up, name: newest})
     return f"{name}: accepted up to batch {notes[0][0] if notes else 0}; given up: batch {lost.batch}"
+
+
+async def _notes(store: SealStore, batch: int) -> list[tuple[int, str]]:
+    """Read the newest note, and that of a batch, while nobody seals."""
+    for _ in range(_TRIES):
+        async with store.sealing() as sealing:
+            if sealing is not None:
+                return await sealing.notes(batch)
+        await asyncio.sleep(_TRY_AGAIN_S)
+    raise AuditFailed("another process is sealing all the time: try again")
 
 
 async def _record(
