@@ -6,6 +6,7 @@ and left alone. It may be the only copy of a key whose row was lost.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from clm.errors import HsmError
@@ -48,6 +49,11 @@ class TokenCheck:
             what = f"{quarantined.object_class} {quarantined.cka_id.hex() or 'without id'}"
             problem = f"{what} is in the token and has no owner; in quarantine since {since}"
             report.add(Finding("token", "object-orphaned", quarantined.label or "object", problem))
+        for (key_id, kind), number in Counter((it.key_id, it.object_class) for it in objects).items():
+            row = rows.get(key_id) if key_id is not None else None
+            if row is not None and row.state != "destroyed" and number > 1:
+                problem = f"the token holds {number} {kind} objects of its id; all but the recorded one are strangers"
+                report.add(Finding("token", "object-orphaned", row.label, problem))
         for row in rows.values():
             await self._look_at(report, row)
 
