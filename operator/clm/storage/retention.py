@@ -19,7 +19,7 @@ RuleName = Literal["failed-requests", "refused-approvals", "notifications", "ses
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """One table's rule. `due` selects ids by %(before)s; `act` is applied to %(ids)s."""
+    """One table's rule. `due` selects ids by %(before)s; `act` works on what the query `due` gives."""
 
     name: RuleName
     database: DatabaseName
@@ -37,7 +37,7 @@ RULES: tuple[RowRule, ...] = (
         "certificate_requests",
         "requests that failed: soft-deleted, without the requester",
         "SELECT id FROM certificate_requests WHERE state = 'failed' AND deleted_at IS NULL AND updated_at < %(before)s",
-        "UPDATE certificate_requests SET deleted_at = now(), requested_by = '{}' WHERE id = ANY(%(ids)s)",
+        "UPDATE certificate_requests SET deleted_at = now(), requested_by = '{}' WHERE id IN (SELECT id FROM due)",
     ),
     RowRule(
         "refused-approvals",
@@ -46,7 +46,8 @@ RULES: tuple[RowRule, ...] = (
         "approvals that were refused, cancelled or ran out: soft-deleted, without the requester",
         "SELECT id FROM workflow_instances WHERE state IN ('rejected', 'expired', 'cancelled') AND deleted_at IS NULL"
         " AND finished_at < %(before)s",
-        "UPDATE workflow_instances SET deleted_at = now(), requested_by = '{}', context = '{}' WHERE id = ANY(%(ids)s)",
+        "UPDATE workflow_instances SET deleted_at = now(), requested_by = '{}', context = '{}'"
+        " WHERE id IN (SELECT id FROM due)",
     ),
     RowRule(
         "notifications",
@@ -54,7 +55,7 @@ RULES: tuple[RowRule, ...] = (
         "notifications",
         "notifications that were sent, given up or cancelled: deleted",
         "SELECT id FROM notifications WHERE state <> 'pending' AND created_at < %(before)s",
-        "DELETE FROM notifications WHERE id = ANY(%(ids)s)",
+        "DELETE FROM notifications WHERE id IN (SELECT id FROM due)",
     ),
     RowRule(
         "sessions",
@@ -62,7 +63,7 @@ RULES: tuple[RowRule, ...] = (
         "sessions",
         "sessions that have ended: deleted, with addresses and clients",
         "SELECT id FROM sessions WHERE least(expires_at, coalesce(revoked_at, expires_at)) < %(before)s",
-        "DELETE FROM sessions WHERE id = ANY(%(ids)s)",
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM due)",
     ),
     RowRule(
         "reports",
@@ -70,7 +71,7 @@ RULES: tuple[RowRule, ...] = (
         "clm_work.integrity_reports",
         "reports of comparisons: deleted",
         "SELECT id FROM clm_work.integrity_reports WHERE finished_at < %(before)s",
-        "DELETE FROM clm_work.integrity_reports WHERE id = ANY(%(ids)s)",
+        "DELETE FROM clm_work.integrity_reports WHERE id IN (SELECT id FROM due)",
     ),
 )
 
@@ -107,15 +108,13 @@ class RetentionStore:
     async def apply_batch(self, rule: RowRule, before: datetime, *, limit: int, audit: AuditRecord) -> int:
         """Remove some of what is due, in one transaction with the audit record; returns how many rows went."""
         async with self._database.transaction() as connection:
-            query = f"{rule.due} LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
-            cursor = await connection.execute(query.encode(), {"before": before, "limit": limit})
-            ids = [row[0] for row in await cursor.fetchall()]
-            if ids:
-                await connection.execute(rule.act.encode(), {"ids": ids})
+            query = f"WITH due AS ({rule.due} LIMIT %(limit)s) {rule.act}"
+            done = await connection.execute(query.encode(), {"before": before, "limit": limit})
+            if done.rowcount:
                 insert = f"INSERT INTO {_LOGS[self.name]} ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
                 values = audit_sql.parameters(audit, origin=self._origin, version=self._version)
                 await connection.execute(insert.encode(), values)
-            return len(ids)
+            return done.rowcount
 
     async def months(self, before: datetime) -> list[tuple[str, bool]]:
         """Months of the audit log that may go, oldest first, and whether each is archived."""
