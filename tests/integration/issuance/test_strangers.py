@@ -38,9 +38,9 @@ async def _findings(shop: Workshop) -> list[tuple[str, str, str]]:
         hsm_keys=shop.hsm_keys,
     )
     await check.compare(report)
-    ours = {row.label for row in await shop.keys.all_rows()}
     # Other tests have left keys in the same token, which no row of this database owns.
-    return [(found.kind, found.object, found.problem) for found in report.findings if found.object in ours]
+    mine = [found for found in report.findings if "in quarantine" not in found.problem]
+    return [(found.kind, found.object, found.problem) for found in mine]
 
 
 def test_strangers_are_found_and_the_authority_issues_on(workshop: Opener) -> None:
