@@ -27,7 +27,7 @@ from clm.audit.checkpoint import Checkpoint, SignedNote, sign_note
 from clm.audit.dump import seal_from_json, seal_to_json
 from clm.audit.leaf import json_of_values, leaf_of, values_of_json, values_of_line
 from clm.audit.manifest import Manifest
-from clm.audit.tree import HASH_OCTETS, TreeHasher, root_of
+from clm.audit.tree import HASH_OCTETS, TreeHasher, hashes_of, root_of
 from clm.errors import ArchiveInvalid, NoteInvalid, RecordUnreadable
 from clm.resources.seals import DATABASES, TABLES, ArchiveRow
 
@@ -215,7 +215,7 @@ def _proven_seal(line: bytes, keys: Sequence[bytes], manifest: Manifest) -> Seal
     note = SignedNote.parse(seal.note)
     note.verify(keys)
     checkpoint = Checkpoint.parse(note.text)
-    leaves = [seal.leaves[at : at + HASH_OCTETS] for at in range(0, len(seal.leaves), HASH_OCTETS)]
+    leaves = hashes_of(seal.leaves)
     same = (checkpoint.origin, checkpoint.batch, checkpoint.records) == (manifest.origin, seal.batch, len(leaves))
     if not same or root_of(leaves) != checkpoint.root:
         raise ArchiveInvalid(f"the seal of batch {seal.batch} is not genuine")

@@ -10,7 +10,7 @@ import orjson
 
 from clm.audit.checkpoint import Checkpoint, SignedNote
 from clm.audit.leaf import json_of_values, leaf_of, values_of_json, values_of_line
-from clm.audit.tree import HASH_OCTETS, inclusion_path, root_by_path, root_of
+from clm.audit.tree import hashes_of, inclusion_path, root_by_path, root_of
 from clm.errors import AuditFailed, NoteInvalid
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def make_proof(ledger: Ledger, record_id: uuid.UUID) -> dict[str, Any]:
     seal = ledger.seal_of(epoch=leaf.epoch, txid=leaf.txid)
     if seal is None:
         raise AuditFailed(f"record {record_id} is not sealed yet")
-    leaves = [seal.leaves[at : at + HASH_OCTETS] for at in range(0, len(seal.leaves), HASH_OCTETS)]
+    leaves = hashes_of(seal.leaves)
     if leaf.fault is not None or leaf.hash not in leaves or root_of(leaves) != seal.root:
         raise AuditFailed(f"record {record_id} is not as it was sealed in batch {seal.batch}")
     index = leaves.index(leaf.hash)

@@ -2,8 +2,8 @@
 
 1. Take the lock, so that only one process seals at a time. Those who write records do not see it.
 2. Compare with what is known from outside the database. A log that is behind it is not sealed over.
-3. Read the next batch: records of transactions that are all over.
-4. Hash them, have the root signed, and write the seal. The transaction ends with it.
+3. Take the hashes of the next batch: records of transactions that are all over.
+4. Have the root over them signed, and write the seal. The transaction ends with it.
 
 A crash before the end of 4 leaves nothing; the next attempt begins at 1 with the same records.
 """
@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, SignedNote, sign_note
-from clm.audit.leaf import leaf_of, values_of_line
-from clm.audit.tree import root_of
+from clm.audit.tree import hashes_of, root_of
 from clm.errors import LogBehind
 from clm.resources.seals import SealRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from clm.audit.checkpoint import Origin, Signer
-    from clm.resources.seals import Span
-    from clm.storage.seals import Horizon, Sealing, SealStore
+    from clm.storage.seals import Batch, Horizon, Sealing, SealStore
 
 BATCH_RECORDS = 20_000
 """Records that a batch has at most, but for a single larger transaction: what is held in memory at a time."""
@@ -65,8 +63,8 @@ class Sealer:
     async def seal(self, signer: Callable[[], Awaitable[Signer]]) -> Sealed | None:
         """Seal the next batch if there is one; None while another process seals.
 
-        `signer` is asked for only when there is something to sign. Raises LogBehind, NoteInvalid, RecordUnreadable,
-        HsmUnavailable, HsmError, DatabaseUnavailable.
+        `signer` is asked for only when there is something to sign. Raises LogBehind, NoteInvalid, HsmUnavailable,
+        HsmError, DatabaseUnavailable.
         """
         async with self._store.sealing() as sealing:
             if sealing is None:
@@ -75,12 +73,12 @@ class Sealer:
             horizon = await sealing.horizon()
             last = Checkpoint.parse(newest.text) if newest is not None else None
             _check_horizon(last, horizon)
-            span = await self._next_span(sealing, last, horizon)
-            if span is None:
+            batch = await self._next_batch(sealing, last, horizon)
+            if batch is None:
                 lag_s = await self._lag_s(sealing, last, horizon)
                 sealed = Sealed(None if newest is None else str(newest), new=False, lag_s=lag_s)
             else:
-                sealed = await self._seal(sealing, span, last, await signer())
+                sealed = await self._seal(sealing, batch, last, await signer())
         # Only what is committed is known.
         if sealed.newest is not None:
             self._known = Checkpoint.parse(SignedNote.parse(sealed.newest).text)
@@ -105,23 +103,22 @@ class Sealer:
                 )
         return newest
 
-    async def _next_span(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> Span | None:
+    async def _next_batch(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> Batch | None:
         for epoch in range(last.epoch if last is not None else 1, horizon.epoch + 1):
             from_xid = last.to_xid if last is not None and last.epoch == epoch else 0
-            span = await sealing.span(epoch=epoch, from_xid=from_xid, horizon=horizon, limit=self._batch_records)
-            if span is not None:
-                return span
+            batch = await sealing.batch(epoch=epoch, from_xid=from_xid, horizon=horizon, limit=self._batch_records)
+            if batch is not None:
+                return batch
         return None
 
     async def _lag_s(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> float:
         from_xid = last.to_xid if last is not None and last.epoch == horizon.epoch else 0
         return await sealing.oldest_s(epoch=horizon.epoch, from_xid=from_xid)
 
-    async def _seal(self, sealing: Sealing, span: Span, last: Checkpoint | None, signer: Signer) -> Sealed:
-        lines = await sealing.lines(span)
+    async def _seal(self, sealing: Sealing, batch: Batch, last: Checkpoint | None, signer: Signer) -> Sealed:
+        span, leaves = batch.span, hashes_of(batch.leaves)
         # Thousands of hashes: the event loop goes on meanwhile.
-        leaves, root = await asyncio.to_thread(_hash, lines)
-        now = self._clock()
+        root = await asyncio.to_thread(root_of, leaves)
         checkpoint = Checkpoint(
             origin=self._origin,
             batch=last.batch + 1 if last is not None else 1,
@@ -129,13 +126,13 @@ class Sealer:
             epoch=span.epoch,
             from_xid=span.from_xid,
             to_xid=span.to_xid,
-            records=len(lines),
-            total=len(lines) + (last.total if last is not None else 0),
+            records=len(leaves),
+            total=len(leaves) + (last.total if last is not None else 0),
             previous=last.digest() if last is not None else NO_PREVIOUS,
-            sealed_at=now,
+            sealed_at=self._clock(),
         )
         note = await sign_note(checkpoint.text(), signer)
-        seal = _row(checkpoint, note, leaves)
+        seal = _row(checkpoint, note, batch.leaves)
         await sealing.insert(seal, spki=signer.spki)
         lag_s = await sealing.oldest_s(epoch=span.epoch, from_xid=span.to_xid)
         return Sealed(seal.note, new=True, lag_s=lag_s)
@@ -147,11 +144,6 @@ def _check_horizon(last: Checkpoint | None, horizon: Horizon) -> None:
             f"{last.origin.database}: transaction ids are at {horizon.next}, and sealed up to {last.to_xid}: after a"
             " restore of a dump clm_guard.begin_ledger_epoch() must be called"
         )
-
-
-def _hash(lines: Sequence[bytes]) -> tuple[bytes, bytes]:
-    leaves = [leaf_of(values_of_line(line)).hash for line in lines]
-    return b"".join(leaves), root_of(leaves)
 
 
 def _row(checkpoint: Checkpoint, note: SignedNote, leaves: bytes) -> SealRow:

@@ -25,6 +25,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def hashes_of(octets: bytes) -> list[bytes]:
+    """Take hashes apart that were stored one after the other."""
+    return [octets[at : at + HASH_OCTETS] for at in range(0, len(octets), HASH_OCTETS)]
+
+
 class TreeHasher:
     """A tree that grows to the right."""
 

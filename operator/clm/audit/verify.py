@@ -15,7 +15,7 @@ from clm.audit.align import align
 from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, Origin, SignedNote
 from clm.audit.covered import Archived
 from clm.audit.report import Report
-from clm.audit.tree import HASH_OCTETS, root_of
+from clm.audit.tree import hashes_of, root_of
 from clm.errors import NoteInvalid
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class _Walk:
         return batch
 
     def _compare(self, checkpoint: Checkpoint, seal: SealRow, batch: Sequence[Leaf], *, signed: bool) -> None:
-        sealed = [seal.leaves[at : at + HASH_OCTETS] for at in range(0, len(seal.leaves), HASH_OCTETS)]
+        sealed = hashes_of(seal.leaves)
         proven = signed and len(sealed) == checkpoint.records and root_of(sealed) == checkpoint.root
         standing = [leaf.hash for leaf in batch]
         if signed and not proven:

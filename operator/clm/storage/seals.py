@@ -2,10 +2,15 @@
 
 `pg_snapshot_xmin` is the oldest transaction that still runs: whatever is below it has ended, so a range that ends there
 can gain no record. Neither this nor the lock that keeps two sealers apart is seen by those who write records.
+
+Records are hashed in the database, which costs the sealer a third of reading them. Whoever could have the database lie
+about that could as well have it lie about the records; and verification reads and hashes them itself.
 """
 
 from __future__ import annotations
 
+import struct
+from bisect import bisect_left
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,16 +21,17 @@ from clm.resources.audit import SEALED_COLUMNS
 from clm.resources.seals import TABLES, Span
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from clm.resources.seals import LedgerName, SealRow
     from clm.storage.database import Connection, Database
 
 # "CLM" and a number: one for each thing that is locked in a database.
 _LOCK_KEY = 0x434C4D03
+_HASH_OCTETS = 32
 
 # What decides how a value is written down must not depend on how a server or a role is set.
-SESSION = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL bytea_output = 'hex'"
+SESSION = "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; SET LOCAL bytea_output = 'hex'; SET LOCAL jit = off"
 
 COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in (*SEALED_COLUMNS, "details"))
 """What is read of a record, in the order in which it is hashed."""
@@ -42,9 +48,22 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_curren
 """
 
 _RANGE = "FROM public.{table} WHERE ledger_epoch = {epoch} AND txid >= {from_xid}::xid8"
-_NEXT = sql.SQL("SELECT txid::text " + _RANGE + " {below} ORDER BY txid OFFSET {offset} LIMIT 1")
-_LAST = sql.SQL("SELECT txid::text " + _RANGE + " ORDER BY txid DESC LIMIT 1")
-_COPY = sql.SQL("COPY (SELECT {columns} " + _RANGE + " AND txid < {to_xid}::xid8 ORDER BY txid, id) TO STDOUT")
+# The same octets as clm.audit.leaf makes of a record that was read.
+_OCTETS = {
+    "occurred_at": """convert_to(to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'UTF8')""",
+    "source_ip": "convert_to(abbrev(source_ip), 'UTF8')",
+    "details_canonical": "details_canonical",
+}
+_FIELDS = " || ".join(
+    f"coalesce(int4send(octet_length({octets})) || {octets}, '\\xffffffff')"
+    for octets in (_OCTETS.get(name, f"convert_to({name}::text, 'UTF8')") for name in SEALED_COLUMNS)
+)
+_ENTRY = "'\\x00' || " + _FIELDS
+_LIMITED = f"(SELECT txid, id, sha256({_ENTRY}) AS leaf {_RANGE} {{below}} ORDER BY txid, id {{limit}})"
+_BATCH = sql.SQL(
+    "SELECT count(*), string_agg(leaf, '' ORDER BY txid, id),"  # noqa: S608 - constants only
+    f" string_agg(int8send(txid::text::bigint), '' ORDER BY txid, id) FROM {_LIMITED} AS batch"
+)
 _AGE = "SELECT extract(epoch FROM clock_timestamp() - occurred_at)::float8 "
 _OLDEST = sql.SQL(_AGE + _RANGE + " ORDER BY txid LIMIT 1")
 
@@ -65,6 +84,14 @@ class Horizon:
     ended: int
     next: int
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records that can be sealed: their span, and their leaf hashes one after the other."""
+
+    span: Span
+    leaves: bytes
 
 
 class SealStore:
@@ -105,31 +132,35 @@ class Sealing:
         ended, following, epoch = await cursor.fetchone() or (0, 0, 1)
         return Horizon(int(ended), int(following), int(epoch))
 
-    async def span(self, *, epoch: int, from_xid: int, horizon: Horizon, limit: int) -> Span | None:
-        """The next batch of an epoch: whole transactions, about `limit` records at most; None without any record.
+    async def batch(self, *, epoch: int, from_xid: int, horizon: Horizon, limit: int) -> Batch | None:
+        """The next batch of an epoch: whole transactions, at most `limit` records but of a larger transaction.
 
-        An epoch that is over has no writers: it is sealed to its end.
+        None without any record. An epoch that is over has no writers: it is sealed to its end.
         """
-        below = sql.SQL("AND txid < {}::xid8").format(_xid(horizon.ended)) if epoch == horizon.epoch else sql.SQL("")
-        first = await self._xid(_NEXT, epoch, from_xid, below=below, offset=sql.Literal(0))
-        if first is None:
+        end = horizon.ended if epoch == horizon.epoch else None
+        leaves, txids = await self._hashed(epoch, from_xid, end, limit=limit + 1)
+        if not txids:
             return None
-        beyond = await self._xid(_NEXT, epoch, from_xid, below=below, offset=sql.Literal(limit))
-        if beyond is not None:
-            return Span(epoch, from_xid, max(beyond, first + 1))
-        if epoch == horizon.epoch:
-            return Span(epoch, from_xid, horizon.ended)
-        last = await self._xid(_LAST, epoch, from_xid)
-        return None if last is None else Span(epoch, from_xid, last + 1)
+        if len(txids) <= limit:
+            return Batch(Span(epoch, from_xid, txids[-1] + 1 if end is None else end), leaves)
+        # The last transaction may go on beyond the limit: it comes into the next batch, unless it is alone.
+        whole = bisect_left(txids, txids[-1])
+        if whole:
+            return Batch(Span(epoch, from_xid, txids[-1]), leaves[: whole * _HASH_OCTETS])
+        leaves, _ = await self._hashed(epoch, from_xid, txids[-1] + 1)
+        return Batch(Span(epoch, from_xid, txids[-1] + 1), leaves)
 
-    async def lines(self, span: Span) -> list[bytes]:
-        """The records of a span in order of txid and id, as COPY writes them."""
-        query = self._query(_COPY, span.epoch, span.from_xid, columns=COLUMNS, to_xid=_xid(span.to_xid))
-        received = bytearray()
-        async with self._connection.cursor() as cursor, cursor.copy(query) as copy:
-            async for data in copy:
-                received += data
-        return bytes(received).split(b"\n")[:-1]
+    async def _hashed(
+        self, epoch: int, from_xid: int, to_xid: int | None, *, limit: int | None = None
+    ) -> tuple[bytes, Sequence[int]]:
+        """Leaf hashes and transaction ids of the records of a range, in order."""
+        below = sql.SQL("") if to_xid is None else sql.SQL("AND txid < {}::xid8").format(_xid(to_xid))
+        most = sql.SQL("") if limit is None else sql.SQL("LIMIT {}").format(sql.Literal(limit))
+        query = self._query(_BATCH, epoch, from_xid, below=below, limit=most)
+        row = await (await self._connection.execute(query, binary=True)).fetchone()
+        if row is None or not row[0]:
+            return b"", ()
+        return bytes(row[1]), struct.unpack(f">{row[0]}q", row[2])
 
     async def oldest_s(self, *, epoch: int, from_xid: int) -> float:
         """Age in seconds of the oldest record from there on; 0 without any."""
@@ -142,11 +173,6 @@ class Sealing:
         await self._connection.execute(_INSERT_KEY, {"id": seal.key_id, "spki": spki})
         values: dict[str, Any] = {name: getattr(seal, name) for name in seal.__slots__}
         await self._connection.execute(_INSERT, values)
-
-    async def _xid(self, query: sql.SQL, epoch: int, from_xid: int, **parts: sql.Composable) -> int | None:
-        cursor = await self._connection.execute(self._query(query, epoch, from_xid, **parts))
-        row = await cursor.fetchone()
-        return None if row is None else int(row[0])
 
     def _query(self, query: sql.SQL, epoch: int, from_xid: int, **parts: sql.Composable) -> sql.Composed:
         return query.format(table=self._table, epoch=sql.Literal(epoch), from_xid=_xid(from_xid), **parts)

@@ -14,12 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from clm.audit.checkpoint import Checkpoint, SignedNote
-from clm.audit.leaf import leaf_of, values_of_line
 from clm.audit.signer import SEALING_KEY, TokenSigner
 from clm.errors import HsmUnavailable, KeyMissing, LogBehind
 from clm.hsm.keys import generate_signing_key
-from clm.resources.seals import Span
 from clm.storage.database import Database
+from clm.storage.seals import Horizon
 from tests.integration.audit.conftest import FileSigner, Log, sealer_of
 
 if TYPE_CHECKING:
@@ -42,6 +41,37 @@ def test_sealed_log_verifies(log: Log, core_log: Log) -> None:
         report = each.verify(anchor=each.newest())
         assert report.problems == []
         assert (report.batches, report.records, report.unsealed) == (1, 4, 1)
+
+
+# Every column with something else than a plain word, and with nothing.
+ODD = {
+    "on_behalf_of": ["''", "NULL", "'\u00fcn\u00efc\u00f6de \U0001f600'"],
+    "auth_method": ["E'tab\\tand\\\\ and\\nline'", "'\\N'", "repeat('long', 5000)"],
+    "source_ip": ["'192.0.2.1'", "'192.0.2.0/24'", "'2001:db8::1'", "'::ffff:192.0.2.1'", "'10.1.2.3/8'", "NULL"],
+    "occurred_at": ["date_trunc('second', now())", "date_trunc('second', now()) + interval '100 microseconds'"],
+    "organization_id": ["'00000000-0000-0000-0000-00000000000A'"],
+    "user_agent": ["' '", "'\x7f'", "E'\\b\\f\\r\\x0b'"],
+}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_database_and_verifier_hash_alike(log: Log, zone: str) -> None:
+    """Whatever the columns hold and however the database is set, it is sealed as it is read."""
+    name = log.query("SELECT current_database()")[0][0]
+    for setting in (
+        f"timezone = '{zone}'",
+        "datestyle = 'German'",
+        "bytea_output = 'escape'",
+        "intervalstyle = 'iso_8601'",
+    ):
+        log.query(f'ALTER DATABASE "{name}" SET {setting}')
+    ids = log.write(*["key.generate"] * sum(map(len, ODD.values())))
+    changes = [(column, value) for column, values in ODD.items() for value in values]
+    for record, (column, value) in zip(ids, changes, strict=True):
+        log.query(f"UPDATE {log.table} SET {column} = {value} WHERE id = %s", record)
+    log.seal()
+    report = log.verify()
+    assert (report.problems, report.records) == ([], len(ids))
 
 
 def test_nothing_new_is_not_sealed(log: Log) -> None:
@@ -169,6 +199,7 @@ import asyncio, sys, uuid
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from clm.audit.checkpoint import Origin
 from clm.storage.database import Database
+from clm.storage.seals import Horizon
 from tests.integration.audit.conftest import CLUSTER, FileSigner, Log, sealer_of
 
 async def main(dsn):
@@ -325,8 +356,9 @@ async def _seal_span(log: Log, to_xid: int) -> None:
         sealer = sealer_of(log, database)
         async with sealer._store.sealing() as sealing:
             assert sealing is not None
-            lines = await sealing.lines(Span(1, 0, to_xid))
-            assert [leaf_of(values_of_line(line)).fault for line in lines] == [None]
-            await sealer._seal(sealing, Span(1, 0, to_xid), None, log.signer)
+            horizon = Horizon(ended=to_xid, next=to_xid, epoch=1)
+            batch = await sealing.batch(epoch=1, from_xid=0, horizon=horizon, limit=100)
+            assert batch is not None
+            await sealer._seal(sealing, batch, None, log.signer)
     finally:
         await database.close()
