@@ -61,6 +61,7 @@ class Keeper:
             "TOKEN": str(token),
             "TOKEN_BACKUP": str(self.folder / "token"),
             "TOMBSTONES": str(self.folder / "tombstones.json"),
+            "WHY": "restored to a point, by order of the drill",
         }
         variables["PATH"] = f"{self.folder / 'bin'}{os.pathsep}{variables['PATH']}"
         return self._run(block, variables, allowed=allowed)
@@ -130,7 +131,8 @@ def own_world() -> Iterator[World]:
     folder = Path(tempfile.mkdtemp(prefix="clm-e2e-"))
     environment = Environment(StateFolder(folder), lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLM_SWEEP_INTERVAL_S", "1")
+        for name in ("SWEEP", "AUDIT_SEAL", "AUDIT_ANCHOR"):
+            patch.setenv(f"CLM_{name}_INTERVAL_S", "1")
         try:
             environment.up()
             yield from prepared(environment)
@@ -163,6 +165,7 @@ def test_what_was_recorded_stands_again_after_a_restore(own_world: World, keeper
     world.wait_settled(certificates=len(kept) + 2)
     keeper.on_each_server("restore-point")
     (lost,) = _issue(world, "after-the-point").values()
+    wait(lambda: _is_sealed(world), "what was issued after the point to be sealed and anchored")
     (keeper.folder / "tombstones.json").write_text(
         '{"format": "clm-erasure-tombstones/1", "tombstones": []}', encoding="utf-8"
     )
@@ -186,6 +189,8 @@ def test_what_was_recorded_stands_again_after_a_restore(own_world: World, keeper
     }
     keeper.here("check", allowed=frozenset({1}))
     keeper.here("replay")
+    assert "rolled back or cut" in " ".join(keeper.here("audit-verify", allowed=frozenset({1})).split())
+    keeper.here("audit-resume")
 
     world.start_controller()
     for name, body in everything.items():
@@ -200,6 +205,8 @@ def test_what_was_recorded_stands_again_after_a_restore(own_world: World, keeper
     )
     assert keys == [{"number": 3}]
     wait(lambda: True if _report(world) == "[]" else None, "everything to be as recorded", last=lambda: _report(world))
+    wait(lambda: _is_sealed(world), "sealing to go on")
+    keeper.here("audit-verify")
     assert keeper.done == set(keeper.blocks)
 
 
@@ -228,6 +235,18 @@ def _report(world: World) -> str:
 def _unknown(findings: list[dict[str, Any]]) -> set[tuple[str, str]]:
     found = [finding for finding in findings if finding["kind"] == "serial-unknown"]
     return {(finding["object"], finding["problem"].rpartition("serial ")[2].rstrip(")")) for finding in found}
+
+
+def _is_sealed(world: World) -> bool | None:
+    """Whether the newest record of clm_secure_db is sealed, and the newest seal anchored."""
+    status, text = world.api.text("GET", "/api/v1/namespaces/clm-system/configmaps/clm-audit-anchor")
+    anchored = json.loads(text)["data"].get("clm_secure_db") if status == 200 else None
+    (newest,) = world.query(
+        "secure",
+        "SELECT note, to_xid > (SELECT max(txid::text::numeric) FROM secure_audit_log)::text::xid8 AS covers_all"
+        " FROM clm_audit.seals ORDER BY batch DESC LIMIT 1",
+    ) or [{"note": None, "covers_all": False}]
+    return True if newest["covers_all"] and newest["note"] == anchored else None
 
 
 def _reissued(world: World, lost: Manifest) -> Manifest | None:
