@@ -4,7 +4,7 @@ The files are plain SQL that `psql -f` applies as well, and each registers itsel
 runner adds what psql cannot: one applies while the others wait, a file that was edited after it was applied is
 found out by its SHA-256, and a row that psql left is adopted.
 
-It connects as clm_migrator, or as whoever owns the database, and acts as clm_owner where that role owns it: what a file
+It connects as clm_migrator, or as whoever owns the database, and acts as clm_owner where that is the owner: what a file
 makes then belongs to a role that nobody logs in as.
 
 It needs a direct connection: behind a pooler in transaction mode a session's lock would stay with another session.
@@ -42,15 +42,15 @@ SELECT pg_backend_pid() = %(pid)s AND EXISTS (
         AND ((classid::bigint << 32) | objid::bigint) = %(key)s)
 """
 
-# The objects are the owner's, or before there are any the database is. Looked up by name: a user without rights may not
-# even ask where a table is.
+# The objects are the owner's, or before there are any it may make them. Looked up by name: a user without rights may
+# not even ask where a table is.
 _OWNED = """
 SELECT EXISTS (
     SELECT FROM pg_roles r
-    WHERE r.rolname = 'clm_owner' AND pg_has_role(session_user, r.oid, 'MEMBER') AND r.oid = coalesce(
-        (SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.rolname = 'clm_owner' AND pg_has_role(session_user, r.oid, 'MEMBER') AND coalesce(
+        (SELECT c.relowner = r.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = 'clm_meta' AND c.relname = 'schema_migrations'),
-        (SELECT datdba FROM pg_database WHERE datname = current_database())))
+        has_database_privilege(r.oid, current_database(), 'CREATE')))
 """
 
 _RECORDED = """
@@ -182,7 +182,7 @@ def _locked(connection: Connection, *, timeout_s: float) -> Iterator[None]:
 
 
 def _act_as_owner(connection: Connection) -> None:
-    """Take the owner's role for the rest of the session, where the database or its objects are its own."""
+    """Take the owner's role for the rest of the session, where the objects are its own or are to be."""
     if _row(connection, _OWNED, {})[0]:
         connection.execute("SET ROLE clm_owner")
 
