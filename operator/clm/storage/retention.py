@@ -77,14 +77,16 @@ RULES: tuple[RowRule, ...] = (
 
 _LOGS: dict[DatabaseName, str] = {"secure": "secure_audit_log", "core": "audit_log"}
 
-# Months of the audit log that are over for long enough; `archived` tells which of them may be dropped.
+# Months of the audit log that are over for long enough; `archived` tells which of them may be dropped. The planner may
+# look at any relation's name before it asks whether that is a month: hence CASE.
 _MONTHS = """
 SELECT c.relname::text, a.partition IS NOT NULL
 FROM pg_inherits i
 JOIN pg_class c ON c.oid = i.inhrelid
 LEFT JOIN clm_audit.archives a ON a.partition = c.relname
 WHERE i.inhparent = to_regclass(%(parent)s)
-  AND to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= %(before)s
+  AND CASE WHEN c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+      THEN to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' <= %(before)s END
 ORDER BY c.relname
 """
 
