@@ -18,6 +18,7 @@ _COMMANDS = {
     "erase": ("clm.cli.erase:erase", "Erase a person's data, for good."),
     "keys": ("clm.cli.keys:keys", "Show keys and change their states."),
     "retention": ("clm.cli.retention:retention", "Let go what is past its retention."),
+    "maintenance": ("clm.cli.maintenance:maintenance", "Tell how the databases are, and what is to be done."),
     "migrate": ("clm.cli.migrate:migrate", "Apply the migrations to both databases."),
 }
 

@@ -78,12 +78,12 @@ def _readable(site: Site) -> list[str]:
     found = []
     for database in ("secure", "core"):
         names = site.query(
-            database,  # type: ignore[arg-type]
+            database,
             "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind = 'r' AND n.nspname IN ('public', 'clm_work', 'clm_meta', 'clm_audit_parts')",
         )
         for row in names:
-            dump = str(site.query(database, f"SELECT t.*::text AS row FROM {row['name']} t"))  # type: ignore[arg-type]
+            dump = str(site.query(database, f"SELECT t.*::text AS row FROM {row['name']} t"))
             found += [f"{row['name']}: {secret}" for secret in SECRETS if secret in dump]
     return found
 
@@ -195,9 +195,9 @@ def _restore(site: Site, rows: dict[str, list[dict[str, Any]]], *, tombstones: b
     guards = "ALTER TABLE clm_meta.erasure_tombstones {} TRIGGER ALL"
     for database in ("secure", "core"):
         if not tombstones:
-            site.query(database, guards.format("DISABLE"))  # type: ignore[arg-type]
-            site.query(database, "DELETE FROM clm_meta.erasure_tombstones")  # type: ignore[arg-type]
-            site.query(database, guards.format("ENABLE"))  # type: ignore[arg-type]
+            site.query(database, guards.format("DISABLE"))
+            site.query(database, "DELETE FROM clm_meta.erasure_tombstones")
+            site.query(database, guards.format("ENABLE"))
     with psycopg.connect(site.databases.superuser_dsn("core"), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         (user,) = rows["users"]
@@ -241,7 +241,7 @@ def test_a_restore_does_not_bring_a_person_back(site: Site, *, tombstones: bool)
     assert _readable(site) == []
     assert _replay(site, exported).erased == []
     for database in ("secure", "core"):
-        stones = site.query(database, "SELECT subject_id, reason FROM clm_meta.erasure_tombstones")  # type: ignore[arg-type]
+        stones = site.query(database, "SELECT subject_id, reason FROM clm_meta.erasure_tombstones")
         assert stones == [{"subject_id": ADA, "reason": "asked to"}]
 
 
