@@ -37,20 +37,13 @@ from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.certify import Certifier
-from clm.lifecycle.check import Checker
-from clm.lifecycle.check_cluster import ClusterCheck
-from clm.lifecycle.check_databases import DatabaseCheck
-from clm.lifecycle.check_token import TokenCheck
-from clm.lifecycle.erasure import Eraser
 from clm.lifecycle.hsm_keys import HsmKeys
-from clm.lifecycle.integrity import Integrity
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.request import RequestBuilder
-from clm.lifecycle.retention import Retention, RetentionPeriods
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.view import ClusterView, Key
@@ -58,24 +51,18 @@ from clm.pki.tbs import ThrowawayKeys
 from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
-from clm.storage.core.persons import PersonStore
-from clm.storage.core.reports import ReportStore
-from clm.storage.core.survey import CoreSurvey
 from clm.storage.database import Database
 from clm.storage.records import RecordStore
-from clm.storage.retention import RetentionStore
 from clm.storage.seals import SealStore
 from clm.storage.secure.authorities import AuthorityStore
-from clm.storage.secure.destruction import PrivateKeyDestruction
 from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.issuance import IssuanceStore
 from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
-from clm.storage.secure.quarantine import QuarantineStore
-from clm.storage.secure.subjects import SubjectStore
 from clm.storage.secure.survey import SecureSurvey
+from clm.upkeep import build_eraser, build_integrity, build_retention
 
 if TYPE_CHECKING:
     from clm.settings import Settings
@@ -257,7 +244,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         secret_watch=secret_watch,
         relay=relay,
         integrity=IntegrityController(
-            integrity=build_integrity(dependencies),
+            integrity=build_integrity(secure=secure, core=core, token=token, client=client, keygen=dependencies.keygen),
             survey=SecureSurvey(secure),
             metrics=IntegrityMetrics(metrics.registry),
         ),
@@ -312,50 +299,4 @@ def _build_sealing(
         anchor_file=settings.audit_anchor_file,
         anchor_interval_s=settings.audit_anchor_interval_s,
         registry=metrics.registry,
-    )
-
-
-def build_integrity(dependencies: Dependencies) -> Integrity:
-    """Wire the comparison of the worlds; it never issues."""
-    origin = socket.gethostname()
-    audit = {"origin": origin, "version": __version__}
-    secure, core, token = dependencies.secure, dependencies.core, dependencies.token
-    keys = KeyStore(secure, **audit)
-    hsm_keys = HsmKeys(token=token, store=keys, boundary=no_boundary)
-    requests = RequestBuilder(
-        token=token,
-        keyring=Keyring(keys=hsm_keys, store=keys),
-        private_keys=PrivateKeyStore(secure),
-        throwaway=ThrowawayKeys(),
-        rsa_keys=RsaKeys(dependencies.keygen, ready=lambda _: None),
-    )
-    secure_survey, core_survey = SecureSurvey(secure), CoreSurvey(core)
-    checker = Checker(
-        secure=secure_survey,
-        core=core_survey,
-        databases=DatabaseCheck(secure=secure_survey, core=core_survey, requests=requests),
-        cluster=ClusterCheck(secure=secure_survey, client=dependencies.client),
-        token=TokenCheck(keys=keys, quarantine=QuarantineStore(secure, **audit), token=token, hsm_keys=hsm_keys),
-    )
-    return Integrity(checker=checker, reports=ReportStore(core, origin=origin))
-
-
-def build_retention(
-    settings: Settings, secure: Database, core: Database, *, boundary: Boundary = no_boundary
-) -> Retention:
-    """Wire the rules by which data go."""
-    audit = {"origin": socket.gethostname(), "version": __version__}
-    return Retention(
-        periods=RetentionPeriods.of(settings),
-        stores=(RetentionStore(secure, "secure", **audit), RetentionStore(core, "core", **audit)),
-        keys=PrivateKeyDestruction(secure, **audit),
-        boundary=boundary,
-    )
-
-
-def build_eraser(secure: Database, core: Database, *, actor: str, boundary: Boundary = no_boundary) -> Eraser:
-    """Wire the erasure of persons."""
-    audit = {"origin": socket.gethostname(), "version": __version__}
-    return Eraser(
-        persons=PersonStore(core, **audit), subjects=SubjectStore(secure, **audit), boundary=boundary, actor=actor
     )

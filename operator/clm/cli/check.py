@@ -13,10 +13,10 @@ from rich.table import Table
 
 from clm.cli.dependencies import both_databases, everything
 from clm.errors import ClmError, InvalidInput
-from clm.factory import build_integrity
 from clm.lifecycle.integrity import as_json
 from clm.settings import Settings, settings_from_environment
 from clm.storage.core.reports import ReportStore
+from clm.upkeep import build_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,13 @@ def check(*, repair: bool, skip_keys: bool, last: bool, output: str) -> None:
 
 async def _check(settings: Settings, *, open_keys: bool, repair: bool, console: Console) -> dict[str, Any]:
     async with everything(settings) as dependencies:
-        integrity = build_integrity(dependencies)
+        integrity = build_integrity(
+            secure=dependencies.secure,
+            core=dependencies.core,
+            token=dependencies.token,
+            client=dependencies.client,
+            keygen=dependencies.keygen,
+        )
         with console.status("comparing") as status:
             report = await integrity.run(open_keys=open_keys, progress=status.update)
         repaired = await integrity.checker.repair(report) if repair else 0

@@ -14,9 +14,9 @@ from clm.cli.actor import actor_id
 from clm.cli.dependencies import both_databases
 from clm.dev.state import write_private
 from clm.errors import ClmError, InvalidInput
-from clm.factory import build_eraser
 from clm.lifecycle.erasure import read_export
 from clm.settings import Settings, settings_from_environment
+from clm.upkeep import build_eraser
 
 if TYPE_CHECKING:
     from clm.lifecycle.erasure import Replayed

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from clm.errors import InvalidInput, SubjectErased, UnderLegalHold, WrapRejected
-from clm.factory import build_eraser
 from clm.lifecycle.erasure import read_export
 from clm.lifecycle.subjects import subject_key_id
 from clm.resources.audit import AuditRecord
 from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage.core.metadata import MetadataStore
+from clm.upkeep import build_eraser
 from tests.integration.lifecycle.killing import kill_at
 from tests.integration.lifecycle.parts import AUDIT
 
