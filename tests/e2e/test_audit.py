@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from clm.dev.databases import DevDatabase
 from tests.e2e.manifests import certificate
 from tests.e2e.world import wait
 
@@ -123,3 +126,59 @@ def _cut(world: World, database: LedgerName) -> None:
     world.query(database, "ALTER TABLE clm_audit.seals ENABLE TRIGGER ALL")
     for trigger in ("seals_only_added", "seals_not_emptied"):
         world.query(database, f"ALTER TABLE clm_audit.seals ENABLE ALWAYS TRIGGER {trigger}")
+
+
+def test_archived_by_the_token(world: World, tmp_path: Path) -> None:
+    """A month goes into files that the token signs, and out of the database; all of it stays proven."""
+    part = "clm_audit_parts.audit_log_2020_05"
+    world.query(
+        "core",
+        f"CREATE TABLE {part} PARTITION OF audit_log FOR VALUES FROM ('2020-05-01 00:00Z') TO ('2020-06-01 00:00Z')",
+    )
+    world.query("core", f"ALTER TABLE {part} OWNER TO clm_owner")
+    world.query(
+        "core",
+        "INSERT INTO audit_log (occurred_at, organization_id, actor_type, actor_id, action, object_type, object_id)"
+        " SELECT '2020-05-05', gen_random_uuid(), 'system', 'test', 'key.generate', 'key', 'old'"
+        " FROM generate_series(1, 10)",
+    )
+    wait(lambda: _anchored(world), "the month to be sealed")
+    database = DevDatabase(world.environment.state, "core")
+    dsn = database.cluster().dsn(database.database, "clm_archiver")
+    archive = ("audit", "archive", "--database", "core", "--dsn", dsn, "--month", "2020-05", "--to", str(tmp_path))
+    for _ in range(2):
+        done = world.program("clm.cli.main", *archive)
+        assert done.returncode == 0, done.stderr
+    done = world.program("clm.cli.main", *archive, "--drop")
+    assert "10 records were dropped" in done.stdout, done.stderr
+    assert world.query("core", f"SELECT to_regclass('{part}') AS found") == [{"found": None}]
+    wait(lambda: _anchored(world), "the archiving to be sealed")
+    done = world.program("clm.cli.main", "audit", "verify", "--anchor", "configmap", "--archive", str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert "10 archived" in done.stdout
+
+
+def test_refused_pin_is_recorded(world: World) -> None:
+    """A PIN that the token refuses is on the record, once, whatever it takes until the right one is there."""
+    refused = "SELECT outcome, object_id FROM secure_audit_log WHERE action = 'hsm.login'"
+    before = len(world.query("secure", refused))
+    pin_file = Path(world.settings["CLM_TOKEN_PIN_FILE"])
+    right = pin_file.read_text(encoding="utf-8")
+    world.stop_controller()
+    _replace(pin_file, "0000-wrong\n")
+    starting = Thread(target=world.start_controller)
+    starting.start()
+    try:
+        wait(lambda: True if len(world.query("secure", refused)) > before else None, "the refusal to be recorded")
+    finally:
+        _replace(pin_file, right)
+        starting.join()
+    assert world.query("secure", refused)[before:] == [{"outcome": "failure", "object_id": "clm-dev"}]
+
+
+def _replace(file: Path, text: str) -> None:
+    """Put another file in its place, as a mounted Secret is replaced."""
+    new = file.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)

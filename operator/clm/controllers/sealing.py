@@ -170,8 +170,9 @@ class SealingController:
             return
         try:
             if new:
-                if self._public_key is not None and anchored.get(PUBLIC_KEY) != self._public_key:
-                    new[PUBLIC_KEY] = self._public_key
+                # Keys that signed earlier seals stay: those seals are still to be proven.
+                if self._public_key is not None and self._public_key not in anchored.get(PUBLIC_KEY, ""):
+                    new[PUBLIC_KEY] = anchored.get(PUBLIC_KEY, "") + self._public_key
                 self._anchors = await self._store.write(self._anchors, new)
                 self._anchored_at = time.monotonic()
             await self._keep()

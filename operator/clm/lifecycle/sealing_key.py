@@ -26,7 +26,7 @@ class SealingKey:
         self._verified: HsmKeyRow | None = None
 
     async def signer(self) -> TokenSigner:
-        """Give the newest active key; make one where no row of that purpose stands.
+        """Give the newest active key; make one where none stands, the first or the one after a key that has ended.
 
         Its row is read each time, for it may have been replaced; that the token holds it is proven once. Raises
         KeyMissing, KeyMismatch, HsmError, and an Unavailable.
@@ -34,13 +34,17 @@ class SealingKey:
         rows = await self._store.of_purpose("audit-sealing", SYSTEM_ORGANIZATION)
         row = next((row for row in rows if row.state == "active"), None)
         if row is None:
-            row = await self._make(rows[0].version if rows else 1)
+            row = await self._make(rows[0].version if rows else await self._next_version())
         if self._verified is None or self._verified.id != row.id:
             await self._keys.verify(row)
             self._verified = row
         if row.spki is None:
             raise KeyMissing(f"key {row.id} has no public key on record")
         return TokenSigner(self._token, row.id, row.spki)
+
+    async def _next_version(self) -> int:
+        ended = [row.version for row in await self._store.all_rows() if row.purpose == "audit-sealing"]
+        return max(ended, default=0) + 1
 
     async def _make(self, version: int) -> HsmKeyRow:
         return await self._keys.ensure(

@@ -119,6 +119,24 @@ def test_written_once(log: Log, control_plane: ControlPlane) -> None:
     asyncio.run(run())
 
 
+def test_another_key(log: Log, control_plane: ControlPlane) -> None:
+    """When the sealing key is replaced, the anchor keeps both keys: together they prove the whole log."""
+
+    async def run() -> str:
+        async with outside(log, control_plane) as world:
+            controller = world.controller()
+            for action in ("key.generate", "key.activate", "key.destroy"):
+                log.write(action)
+                await once(controller)
+                log.signer = FileSigner()
+            return str((await world.anchor())["data"][PUBLIC_KEY])
+
+    keys = read_public_keys(asyncio.run(run()))
+    assert len(keys) == 3
+    assert log.verify(keys=keys, anchor=log.newest()).problems == []
+    assert "not trusted" in log.verify(keys=keys[1:]).problems[0].what
+
+
 def test_seldom(log: Log, control_plane: ControlPlane) -> None:
     """Within the interval one anchor is enough: the next comes with the newest seal."""
 
