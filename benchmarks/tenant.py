@@ -1,6 +1,6 @@
 """What row-level security costs a tenant: counts under it beside the same counts with the organization in WHERE.
 
-    python -m benchmarks.tenant [--rows 400000] [--organizations 200] [--rounds 15]
+    python -m benchmarks.tenant [--rows 400000] [--organizations 200] [--rounds 200]
 
 Both run on one connection in turn, so that what else the machine does meets both. Prints the medians and their ratio.
 """
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--organizations", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     with _database(arguments.rows, arguments.organizations) as connection:
         for name, query in _COUNTS.items():
