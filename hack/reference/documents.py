@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clm.resources.audit import taxonomy_table
+from hack.reference.actions import actions_part
 from hack.reference.companion import read_companion
 from hack.reference.schema import reference_page
 from hack.reference.settings_page import settings_page
@@ -32,7 +32,7 @@ def documents(catalogs: Mapping[str, Catalog]) -> dict[Path, str]:
         DOCS / "schema-reference.md": reference_page(list(catalogs.values()), companions),
         DOCS / "schema-summary.md": summary_page(list(catalogs.values())),
         DOCS / "settings.md": settings_page(),
-        DOCS / "audit.md": replace_part(audit, "actions", taxonomy_table()),
+        DOCS / "audit.md": replace_part(audit, "actions", actions_part(ROOT)),
     }
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from hack.reference import catalog
+from hack.reference import documents as generator
 from hack.reference.catalog import read_catalog
 from hack.reference.companion import Query, read_companion
 from hack.reference.documents import DATABASES, DOCS, ROOT, documents
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from clm.storage.migration_files import DatabaseName
     from hack.reference.catalog import Catalog
     from tests.fix_postgres import DatabasePair
@@ -44,3 +49,11 @@ def test_queries_of_the_reference_run(databases: DatabasePair, name: DatabaseNam
     with psycopg.connect(databases.dsn(name, query.role)) as connection:
         assert connection.execute(query.sql.encode()).description
         connection.rollback()
+
+
+@pytest.mark.parametrize("module", [catalog, generator], ids=lambda module: module.__name__)
+def test_examples_in_the_generator(module: ModuleType) -> None:
+    """What its docstrings show is so."""
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert result.failed == 0

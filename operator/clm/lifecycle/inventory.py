@@ -64,7 +64,7 @@ def inventory_entry(listed: Listed, facts: CertificateFacts) -> tuple[MetadataRo
     )
     audit = AuditRecord(
         organization_id=listed.organization_id,
-        action="certificate.issue",
+        action="certificate.publish",
         object_type="certificate",
         object_id=str(listed.id),
         details={
