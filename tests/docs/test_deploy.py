@@ -83,10 +83,10 @@ def test_every_user_may_come_and_nobody_else() -> None:
                 assert kind in {"#", "local"}, line
     assert allowed == {f"clm_{name}_db": set(users) for name, users in USERS.items()}
     prepare = (ROOT / "deploy" / "compose" / "prepare").read_text(encoding="utf-8")
-    for name, users in USERS.items():
-        match = re.search(rf"{name.upper()}_USERS=\(([^)]*)\)", prepare)
-        assert match is not None
-        assert match[1].split() == list(users)
+    for name, names in USERS.items():
+        given = re.search(rf"{name.upper()}_USERS=\(([^)]*)\)", prepare)
+        assert given is not None
+        assert given[1].split() == list(names)
 
 
 def test_terraform_is_strict_about_transport_and_storage() -> None:
