@@ -32,10 +32,14 @@ BATCH_RECORDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """How a log stands after an attempt: its newest seal, whether that is new, and the age of what is not sealed."""
+    """How a log stands after an attempt: its newest seal, whether that is new, and the age of what is not sealed.
+
+    `more`: it was not all that there is to seal; another batch is due at once.
+    """
 
     newest: str | None
     new: bool
+    more: bool
     lag_s: float
 
 
@@ -76,7 +80,7 @@ class Sealer:
             batch = await self._next_batch(sealing, last, horizon)
             if batch is None:
                 lag_s = await self._lag_s(sealing, last, horizon)
-                sealed = Sealed(None if newest is None else str(newest), new=False, lag_s=lag_s)
+                sealed = Sealed(None if newest is None else str(newest), new=False, more=False, lag_s=lag_s)
             else:
                 sealed = await self._seal(sealing, batch, last, await signer())
         # Only what is committed is known.
@@ -135,7 +139,7 @@ class Sealer:
         seal = _row(checkpoint, note, batch.leaves)
         await sealing.insert(seal, spki=signer.spki)
         lag_s = await sealing.oldest_s(epoch=span.epoch, from_xid=span.to_xid)
-        return Sealed(seal.note, new=True, lag_s=lag_s)
+        return Sealed(seal.note, new=True, more=batch.more, lag_s=lag_s)
 
 
 def _check_horizon(last: Checkpoint | None, horizon: Horizon) -> None:

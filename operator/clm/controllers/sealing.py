@@ -107,7 +107,7 @@ class SealingController:
                 if sealed is not None:
                     log.newest, log.lag_s, log.looked_at = sealed.newest, sealed.lag_s, time.monotonic()
                 log.refused, log.trouble = None, None
-                if sealed is None or not sealed.new:
+                if sealed is None or not sealed.more:
                     break
         except LogBehind as error:
             await self._refuse(log, str(error))

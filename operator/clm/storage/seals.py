@@ -88,10 +88,14 @@ class Horizon:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records that can be sealed: their span, and their leaf hashes one after the other."""
+    """Records that can be sealed: their span, and their leaf hashes one after the other.
+
+    `more`: others can be sealed at once, which this one had no room for.
+    """
 
     span: Span
     leaves: bytes
+    more: bool
 
 
 class SealStore:
@@ -142,13 +146,13 @@ class Sealing:
         if not txids:
             return None
         if len(txids) <= limit:
-            return Batch(Span(epoch, from_xid, txids[-1] + 1 if end is None else end), leaves)
+            return Batch(Span(epoch, from_xid, txids[-1] + 1 if end is None else end), leaves, more=end is None)
         # The last transaction may go on beyond the limit: it comes into the next batch, unless it is alone.
         whole = bisect_left(txids, txids[-1])
         if whole:
-            return Batch(Span(epoch, from_xid, txids[-1]), leaves[: whole * _HASH_OCTETS])
+            return Batch(Span(epoch, from_xid, txids[-1]), leaves[: whole * _HASH_OCTETS], more=True)
         leaves, _ = await self._hashed(epoch, from_xid, txids[-1] + 1)
-        return Batch(Span(epoch, from_xid, txids[-1] + 1), leaves)
+        return Batch(Span(epoch, from_xid, txids[-1] + 1), leaves, more=True)
 
     async def _hashed(
         self, epoch: int, from_xid: int, to_xid: int | None, *, limit: int | None = None
