@@ -51,6 +51,19 @@ BEGIN
 END
 $$;
 
+-- Policies bind neither a superuser nor who bypasses them, and no grant below would mean anything.
+DO $$
+DECLARE
+    above text := (SELECT string_agg(rolname, ', ') FROM pg_roles WHERE (rolsuper OR rolbypassrls) AND rolname IN (
+        'clm_owner', 'clm_migrator', 'clm_operator_secure', 'clm_auditor', 'clm_archiver'));
+BEGIN
+    IF above IS NOT NULL THEN
+        RAISE insufficient_privilege USING MESSAGE = format(
+            'above all rights: %s; an administrator has to ALTER ROLE ... NOSUPERUSER NOBYPASSRLS', above);
+    END IF;
+END
+$$;
+
 DO $$
 BEGIN
     IF NOT pg_has_role('clm_migrator', 'clm_owner', 'MEMBER') THEN

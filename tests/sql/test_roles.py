@@ -201,6 +201,22 @@ def test_an_administrator_who_is_no_superuser(
     assert bare.execute(LEFT_TO_PUBLIC, "managed") == []
 
 
+@pytest.mark.parametrize("attribute", ["SUPERUSER", "BYPASSRLS"])
+def test_a_user_above_all_rights_is_refused(
+    bare: Bare, database: DatabaseName, psql: Callable[[str, Path], None], attribute: str
+) -> None:
+    """Somebody has made the auditor a superuser: neither the migration nor the administrator's file goes on."""
+    bare.execute("CREATE DATABASE above")
+    bare.execute(f"CREATE ROLE clm_auditor LOGIN {attribute}")
+    superuser = bare.cluster.superuser_dsn("above")
+    with pytest.raises(MigrationFailed, match=r"above all rights: clm_auditor; .* NOSUPERUSER NOBYPASSRLS"):
+        migrate(superuser, database)
+    psql(superuser, roles_file())
+    assert bare.execute("SELECT FROM pg_roles WHERE rolname = 'clm_owner'") == []
+    bare.execute("ALTER ROLE clm_auditor NOSUPERUSER NOBYPASSRLS")
+    migrate(superuser, database)
+
+
 def test_two_databases_of_one_server_at_once(bare: Bare) -> None:
     """Roles belong to the server: both migrations want to make them, and neither fails for it."""
     for name in ("secure", "core"):

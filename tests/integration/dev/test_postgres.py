@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -40,6 +41,13 @@ def cluster(open_folder: Path) -> Iterator[PostgresCluster]:
     cluster.start()
     yield cluster
     cluster.stop()
+
+
+def beside_processes(name: str) -> Iterator[bytes]:
+    """Content of one file of every process that may be looked at."""
+    for path in Path("/proc").glob(f"[0-9]*/{name}"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
 
 
 def fill(cluster: PostgresCluster) -> None:
@@ -159,7 +167,7 @@ def test_the_socket_is_for_the_superuser(cluster: PostgresCluster) -> None:
         psycopg.connect(local)
 
 
-def test_no_password_in_the_log_or_in_a_command_line(cluster: PostgresCluster) -> None:
+def test_no_password_in_the_log_or_beside_a_process(cluster: PostgresCluster) -> None:
     """However much is logged: what is sent is what the server stores."""
     with psycopg.connect(cluster.superuser_dsn(), autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET log_statement = 'all'")
@@ -167,7 +175,7 @@ def test_no_password_in_the_log_or_in_a_command_line(cluster: PostgresCluster) -
     provision(cluster, DATABASE)
     log = cluster.log_file.read_text(encoding="utf-8")
     assert "ALTER ROLE" in log
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    lines = [line for name in ("cmdline", "environ") for line in beside_processes(name)]
     for user in cluster.access.users:
         password, made_now = cluster.access.password(user)
         assert not made_now

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from clm.dev.databases import DatabaseName
     from clm.dev.postgres import PostgresCluster
+    from clm.dev.postgres_access import DatabaseName
 
 # How many migrations each database had, and a table that they filled or that was filled since.
 FORMER = {"secure": 2, "core": 1}
