@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@cache
 def tokens(page: Path) -> list[Token]:
     """Everything in a page, one after the other."""
     return _MARKDOWN.parse(page.read_text(encoding="utf-8"))
@@ -75,7 +77,8 @@ def code(page: Path) -> Iterator[str]:
         yield from (child.content for child in token.children or () if child.type == "code_inline")
 
 
-def anchors(page: Path) -> set[str]:
+@cache
+def anchors(page: Path) -> frozenset[str]:
     """Names that a link may have after its #, as GitHub makes them of the headings."""
     seen: Counter[str] = Counter()
     found = set()
@@ -87,4 +90,4 @@ def anchors(page: Path) -> set[str]:
         anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
         found.add(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
         seen[anchor] += 1
-    return found
+    return frozenset(found)

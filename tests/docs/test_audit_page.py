@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +31,6 @@ from tests.docs.pages import ROOT, fences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.fix_postgres import DatabasePair
 
@@ -88,20 +89,27 @@ async def seal_some(dsn: str, signer: FileSigner) -> None:
         await database.close()
 
 
-@pytest.fixture
-def exported(databases: DatabasePair, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(migrated: DatabasePair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an export, its public key, and the program of the page."""
+    folder = tmp_path_factory.mktemp("original")
     signer = FileSigner()
-    asyncio.run(seal_some(databases.core, signer))
-    (tmp_path / "key.pem").write_text(public_pem(signer.spki), encoding="ascii")
+    asyncio.run(seal_some(migrated.core, signer))
+    (folder / "key.pem").write_text(public_pem(signer.spki), encoding="ascii")
     with (
-        open_ledger(databases.dsn("core", "clm_auditor"), "core") as ledger,
-        (tmp_path / "log.jsonl").open("wb") as file,
+        open_ledger(migrated.dsn("core", "clm_auditor"), "core") as ledger,
+        (folder / "log.jsonl").open("wb") as file,
     ):
         assert export(ledger, file) == BATCHES * RECORDS
     (program,) = (fence.text for fence in fences(AUDIT) if fence.language == "python")
-    (tmp_path / "verify.py").write_text(program, encoding="utf-8")
-    return tmp_path
+    (folder / "verify.py").write_text(program, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def exported(original: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(original, tmp_path / "exported"))
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -29,11 +29,11 @@ QUERIES: list[tuple[DatabaseName, Query]] = [
 ]
 
 
-def test_pages_are_as_they_would_be_made_now(databases: DatabasePair) -> None:
+def test_pages_are_as_they_would_be_made_now(migrated: DatabasePair) -> None:
     """No page is older than what it tells about."""
     catalogs: dict[str, Catalog] = {}
     for short, name in DATABASES.items():
-        with psycopg.connect(databases.superuser_dsn(short)) as connection:
+        with psycopg.connect(migrated.superuser_dsn(short)) as connection:
             catalogs[short] = read_catalog(connection, name)
     old = [
         str(path.relative_to(ROOT))
@@ -44,9 +44,9 @@ def test_pages_are_as_they_would_be_made_now(databases: DatabasePair) -> None:
 
 
 @pytest.mark.parametrize(("name", "query"), QUERIES, ids=lambda value: getattr(value, "title", None))
-def test_queries_of_the_reference_run(databases: DatabasePair, name: DatabaseName, query: Query) -> None:
+def test_queries_of_the_reference_run(migrated: DatabasePair, name: DatabaseName, query: Query) -> None:
     """Every query of the reference is one that its role may ask."""
-    with psycopg.connect(databases.dsn(name, query.role)) as connection:
+    with psycopg.connect(migrated.dsn(name, query.role)) as connection:
         assert connection.execute(query.sql.encode()).description
         connection.rollback()
 

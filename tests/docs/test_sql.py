@@ -24,11 +24,11 @@ BLOCKS = [(page, fence) for page in HAND_WRITTEN for fence in fences(page) if fe
 @pytest.mark.parametrize(
     ("page", "fence"), BLOCKS, ids=lambda value: name_of(value) if hasattr(value, "stem") else None
 )
-def test_statements_run(databases: DatabasePair, page: Path, fence: Fence) -> None:
+def test_statements_run(migrated: DatabasePair, page: Path, fence: Fence) -> None:
     """Every block is marked with a database and a user, who may do all that is in it, in one transaction."""
     match = _MARK.fullmatch(fence.mark)
     assert match is not None, f"{name_of(page)}: {fence.text}"
-    with psycopg.connect(databases.dsn(cast("DatabaseName", match[1]), match[2])) as connection:
+    with psycopg.connect(migrated.dsn(cast("DatabaseName", match[1]), match[2])) as connection:
         for statement in filter(str.strip, fence.text.split(";\n")):
             connection.execute(statement.encode())
         connection.rollback()
