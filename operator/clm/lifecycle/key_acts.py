@@ -98,6 +98,8 @@ def _require_step(key: KeyOverview, act: KeyAct) -> None:
     if state not in TRANSITIONS[key.state]:
         allowed = ", ".join(sorted(TRANSITIONS[key.state])) or "nothing any more"
         raise KeyInUse(f"key {key.label} is {key.state}; it cannot become {state} (but: {allowed})")
+    if act == "deactivate" and key.purpose == "kek" and key.state != "suspended":
+        raise KeyInUse(f"key {key.label} wraps all that is issued; have a KeyRotation replace it, or suspend it first")
     if act == "resume" and key.state != "suspended":
         raise KeyInUse(f"key {key.label} is {key.state}, not suspended")
 

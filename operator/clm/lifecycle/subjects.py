@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from clm.errors import KeyMissing, SubjectErased, WrapRejected
+from clm.errors import KeyMissing, KeyNotActive, SubjectErased, WrapRejected
 from clm.hsm import kek
 from clm.hsm.envelope import aad_for_dek, aad_for_payload, open_payload, seal_payload
 from clm.resources.audit import AuditRecord
@@ -47,7 +47,8 @@ class SubjectVault:
     async def seal(self, organization_id: uuid.UUID, subject_id: uuid.UUID, data: Mapping[str, Any]) -> dict[str, str]:
         """Encrypt personal data; what comes back goes into the details of an audit record, under a name of its own.
 
-        Raises SubjectErased when the person's data were erased, HsmError, HsmUnavailable, DatabaseUnavailable.
+        Raises SubjectErased when the person's data were erased, KeyNotActive, HsmError, HsmUnavailable,
+        DatabaseUnavailable.
         """
         key_id, key = await self._key(organization_id, subject_id)
         sealed = seal_payload(key, orjson.dumps(dict(data)), _payload_aad(key_id, organization_id))
@@ -71,7 +72,7 @@ class SubjectVault:
             await self._make(organization_id, subject_id)
             stored = await self._store.key(organization_id, subject_id)
         if stored is None:
-            raise SubjectErased(f"person {subject_id} was erased, or the key-encryption key is no longer active")
+            raise KeyNotActive(f"no key for person {subject_id} can be wrapped: the key-encryption key is not active")
         return stored.id, await self._unwrap(organization_id, stored.id, stored.wrapping_key_id, stored.wrapped_key)
 
     async def _make(self, organization_id: uuid.UUID, subject_id: uuid.UUID) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from pkcs11 import Attribute, KeyType
 
-from clm.errors import KeyInUse, KeyMissing
+from clm.errors import KeyInUse, KeyMissing, KeyNotActive
 from clm.hsm.keys import find_signing_key
 from clm.resources.key_states import TRANSITIONS, Cryptoperiods
 from tests.integration.lifecycle.killing import kill_at
+from tests.integration.lifecycle.parts import ORGANIZATION
 from tests.sql import rows
 
 if TYPE_CHECKING:
-    import uuid
-
     from clm.hsm.session import SessionContext
     from clm.resources.records import HsmKeyRow
     from tests.integration.lifecycle.parts import Parts, Site
@@ -75,7 +75,9 @@ def test_a_key_that_is_needed_stays(site: Site) -> None:
 
     async def act(parts: Parts) -> None:
         kek = parts.keyring.current_id
-        await parts.key_acts().change(kek, "deactivate", reason="drill")
+        with pytest.raises(KeyInUse, match="wraps all that is issued"):
+            await parts.key_acts().change(kek, "deactivate", reason="drill")
+        await parts.key_acts().change(kek, "compromise", reason="drill")
         with pytest.raises(KeyInUse, match="1 private keys depend on it"):
             await parts.key_acts().destroy(parts.token, kek, reason="drill")
         await parts.hsm_keys.verify(next(row for row in await parts.keys.all_rows() if row.id == kek))
@@ -83,6 +85,20 @@ def test_a_key_that_is_needed_stays(site: Site) -> None:
     kek_id = site.do(_kek_id)
     _insert(site, "private_keys", rows.private_key(kek_id))
     site.do(act)
+
+
+def test_a_suspended_key_encryption_key_still_opens_and_wraps_nothing_new(site: Site) -> None:
+    """A restart under it publishes what there is; a person's data are read, and no new key is wrapped."""
+    person, other = uuid.uuid4(), uuid.uuid4()
+    sealed = site.do(lambda parts: parts.vault.seal(ORGANIZATION, person, {"name": "Ada"}))
+    kek = site.do(_kek_id)
+    site.do(lambda parts: parts.key_acts().change(kek, "suspend", reason="drill"))
+    assert site.do(_kek_id) == kek
+    assert site.do(lambda parts: parts.vault.open(ORGANIZATION, person, sealed)) == {"name": "Ada"}
+    with pytest.raises(KeyNotActive):
+        site.do(lambda parts: parts.vault.seal(ORGANIZATION, other, {"name": "Grace"}))
+    site.do(lambda parts: parts.key_acts().change(kek, "resume", reason="drill"))
+    site.do(lambda parts: parts.vault.seal(ORGANIZATION, other, {"name": "Grace"}))
 
 
 def test_a_key_of_another_token_is_not_taken_for_gone(site: Site) -> None:
