@@ -39,8 +39,8 @@ class Keyring:
         """Find the KEK and prove that the token holds it; on the very first start, make it.
 
         First start means that no row of that purpose stands. Two operators that start at once write the same row:
-        its id is derived, and its insertion is the lock. Under a KEK that was suspended or has ended, what there is goes
-        on to be opened and published; that nothing new is wrapped under it is seen to where an intent is written.
+        its id is derived, and its insertion is the lock. Under a KEK that was suspended or has ended, what there is
+        goes on to be opened and published; that nothing new is wrapped is seen to where an intent is written.
         """
         rows = await self._store.of_purpose("kek", SYSTEM_ORGANIZATION)
         active = [row for row in rows if row.state == "active"]
