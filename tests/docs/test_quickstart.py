@@ -98,8 +98,8 @@ def administered(folder: Path, binaries: PostgresBinaries) -> Iterator[ComposeSe
     place = folder / "own"
     place.mkdir()
     server = ComposeServer(place, binaries, free_port(), {"listen_addresses": ""})
-    server.start()
     try:
+        server.start()
         server.psql("postgres", "-c", "CREATE ROLE admin LOGIN CREATEROLE CREATEDB")
         yield server
     finally:
@@ -133,15 +133,19 @@ def service(name: DatabaseName, checkout: Path, binaries: PostgresBinaries, port
     }
     server = ComposeServer(place, binaries, port, options)
     server.give(*place.iterdir())
-    server.start()
-    database = parts["environment"]["POSTGRES_DB"]
-    server.psql("postgres", "-c", f"CREATE DATABASE {database}")
-    for target, source in sorted(mounted.items()):
-        if target.startswith("/docker-entrypoint-initdb.d/"):
-            readable = place / Path(target).name
-            shutil.copy(source, readable)
-            server.give(readable)
-            server.psql(database, "-f", str(readable))
+    try:
+        server.start()
+        database = parts["environment"]["POSTGRES_DB"]
+        server.psql("postgres", "-c", f"CREATE DATABASE {database}")
+        for target, source in sorted(mounted.items()):
+            if target.startswith("/docker-entrypoint-initdb.d/"):
+                readable = place / Path(target).name
+                shutil.copy(source, readable)
+                server.give(readable)
+                server.psql(database, "-f", str(readable))
+    except BaseException:
+        server.stop()
+        raise
     return server
 
 
