@@ -2,9 +2,9 @@
 
 A commit costs one flush to disk whatever it holds. While one transaction is on its way the next callers
 gather, and the next transaction takes them all; a lone caller waits for nobody. Where callers come in numbers the
-next transaction waits some milliseconds for more of them, as PostgreSQL does with commit_delay and commit_siblings: much
-of what a small transaction costs is the transaction. When a shared transaction fails, its items are tried one by one,
-so that a poisoned one fails alone.
+next transaction waits some milliseconds for more of them, as PostgreSQL does with commit_delay and commit_siblings:
+much of what a small transaction costs is the transaction. When a shared transaction fails, its items are tried one by
+one, so that a poisoned one fails alone.
 """
 
 from __future__ import annotations
