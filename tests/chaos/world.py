@@ -161,7 +161,7 @@ class World:
         try:
             yield
         finally:
-            _insist(database.start)
+            database.start()
 
     def _without_api_server(self) -> Iterator[None]:
         process = self.processes.find("kube-apiserver")
@@ -174,7 +174,7 @@ class World:
 
 
 def _insist(start: object, *, attempts: int = 20) -> None:
-    # Right after a kill the old children may still hold the socket or the shared memory.
+    # Right after a kill it may still count as running, or hold its port.
     for attempt in range(attempts):
         try:
             start()  # type: ignore[operator]

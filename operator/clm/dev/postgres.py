@@ -13,6 +13,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from clm.dev.ports import LOOPBACK, choose_ports, remembered_ports
 from clm.dev.postgres_access import SUPERUSER
+from clm.dev.processes import has_ended
 from clm.dev.state import write_private
 from clm.errors import StartFailed
 
@@ -29,8 +31,13 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 60
+_POLL_S = 0.2
 _SOCKET_PATH_OCTETS = 107
 _SOCKET_NAME = ".s.PGSQL.65535"
+
+# What the server says while one before it, whose postmaster was killed, is not gone yet: its children hold the shared
+# memory until they have noticed, and its id is taken until somebody has waited for it.
+_PREDECESSOR = (b"pre-existing shared memory block", b'lock file "postmaster.pid" already exists')
 
 # For a machine that runs everything else as well. Values of parameters, which may be wrapped keys, stay out of the log.
 _SETTINGS_FILE = "clm.conf"
@@ -127,8 +134,7 @@ class PostgresCluster:
             self._make_folders()
             running = False
         if not running:
-            options = ("--wait", f"--timeout={_START_TIMEOUT_S}", f"--log={self._server_log}")
-            self._pg_ctl("start", *options, timeout_s=_START_TIMEOUT_S)
+            self._start_server()
         elif changed:
             self._pg_ctl("reload", timeout_s=_START_TIMEOUT_S)
 
@@ -145,7 +151,8 @@ class PostgresCluster:
         if not self.data.exists():
             return False
         done = self._run([self.binaries.program("pg_ctl"), "status", "-D", str(self.data)], timeout_s=20)
-        return done.returncode == 0
+        # For pg_ctl a killed postmaster that nobody has waited for runs still.
+        return done.returncode == 0 and not has_ended(self._postmaster())
 
     def dsn(self, database: str, user: str) -> str:
         """DSN of a database as one of its users. Holds no secret. Raises StartFailed before the first start."""
@@ -163,6 +170,31 @@ class PostgresCluster:
     @property
     def _ports_file(self) -> Path:
         return self.folder.parent / f"{self.folder.name}-ports.json"
+
+    def _start_server(self) -> None:
+        """Start the server; while what a killed one has left is still going away, try again."""
+        options = ("--wait", f"--timeout={_START_TIMEOUT_S}", f"--log={self._server_log}")
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            log_size = self._server_log.stat().st_size if self._server_log.exists() else 0
+            try:
+                self._pg_ctl("start", *options, timeout_s=_START_TIMEOUT_S)
+            except StartFailed:
+                with self._server_log.open("rb") as log:
+                    log.seek(log_size)
+                    said = log.read()
+                if time.monotonic() > deadline or not any(words in said for words in _PREDECESSOR):
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _postmaster(self) -> int:
+        """Process id in the pid file, 0 when there is none."""
+        try:
+            return int((self.data / "postmaster.pid").read_text(encoding="ascii").split(maxsplit=1)[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return 0
 
     def _make_folders(self) -> None:
         for folder in (self.folder, self.socket):

@@ -25,6 +25,8 @@ STOP_TIMEOUT_S = 20.0
 _KILL_TIMEOUT_S = 10.0
 _RECORD_TIMEOUT_S = 10.0
 _POLL_S = 0.01
+# States of a process that nobody has waited for yet (proc(5), field 3).
+_ENDED = frozenset("ZX")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # The inner shell keeps its id and its start time when it becomes the program; $1 is the record. The outer one ends at
@@ -46,7 +48,7 @@ class Process:
     def is_running(self) -> bool:
         """Whether this very process runs; one that nobody has waited for yet does not."""
         stat = _read_stat(self.pid)
-        return stat is not None and stat[1] == self.start_ticks and stat[0] not in {"Z", "X"}
+        return stat is not None and stat[1] == self.start_ticks and stat[0] not in _ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,12 @@ class ProcessTable:
                     raise StartFailed(f"{name} (process {process.pid}) does not end")
         finally:
             os.close(descriptor)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no process of that id, or only what is left of one that nobody has waited for yet."""
+    stat = _read_stat(pid)
+    return stat is None or stat[0] in _ENDED
 
 
 def _signal_and_wait(descriptor: int, number: signal.Signals, timeout_s: float) -> bool:

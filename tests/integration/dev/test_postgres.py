@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import stat
 import time
@@ -87,16 +88,43 @@ def test_a_killed_server_starts_again(cluster: PostgresCluster) -> None:
     """What was committed before SIGKILL is there afterwards: fsync is on, and a stale pid file does not hinder."""
     provision(cluster, DATABASE)
     fill(cluster)
-    pid = int((cluster.data / "postmaster.pid").read_text(encoding="ascii").splitlines()[0])
-    descriptor = os.pidfd_open(pid)
-    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    os.close(descriptor)
-    # It counts as running until its parent, which is that of all orphans, has waited for it.
-    deadline = time.monotonic() + 30
-    while cluster.is_running():
-        assert time.monotonic() < deadline
+    kill_postmaster(cluster)
     cluster.start()
     assert value(cluster.dsn(DATABASE, MIGRATOR), "SELECT v FROM t") == 42
+
+
+def test_children_of_a_killed_server_are_waited_for(cluster: PostgresCluster) -> None:
+    """While they hold the shared memory no other server can start; that passes, and is no reason to fail."""
+    provision(cluster, DATABASE)
+    fill(cluster)
+    pid = value(cluster.superuser_dsn(), "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    assert isinstance(pid, int)
+    child = os.pidfd_open(pid)
+    try:
+        # One that is stopped does not notice that its parent has gone.
+        signal.pidfd_send_signal(child, signal.SIGSTOP)
+        kill_postmaster(cluster)
+        with ThreadPoolExecutor(1) as pool:
+            start = pool.submit(cluster.start)
+            deadline = time.monotonic() + 30
+            while "pre-existing shared memory block" not in cluster.log_file.read_text(encoding="utf-8"):
+                assert time.monotonic() < deadline
+                assert not start.done()
+            signal.pidfd_send_signal(child, signal.SIGCONT)
+            start.result()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+        os.close(child)
+    assert value(cluster.dsn(DATABASE, MIGRATOR), "SELECT v FROM t") == 42
+
+
+def kill_postmaster(cluster: PostgresCluster) -> None:
+    """Kill the server's first process alone, as the kernel does when memory runs out."""
+    descriptor = os.pidfd_open(cluster._postmaster())
+    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 30)[0]
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize(
