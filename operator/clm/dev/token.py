@@ -71,7 +71,14 @@ def prepare_token(folder: Path, module: Path) -> DevToken:
     command = [sys.executable, "-P", "-m", __name__, str(module), str(folder)]
     try:
         done = subprocess.run(
-            command, env=environment, cwd="/", capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            command,
+            env=environment,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            start_new_session=True,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise StartFailed(f"the token is not provisioned after {_TIMEOUT_S} s") from None

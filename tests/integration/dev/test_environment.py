@@ -2,97 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from clm.dev.controlplane import PROGRAMS
 from clm.dev.files import import_path
-from clm.dev.processes import ProcessTable
+from tests.integration.dev.command import TIMEOUT_S, Command, environment_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from clm.dev.binaries import ControlPlaneBinaries
 
 pytestmark = pytest.mark.slow
-
-TIMEOUT_S = 180
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`clm dev` on a state folder of its own."""
-
-    state: Path
-    prefix: tuple[str, ...]
-    environment: Mapping[str, str]
-
-    def run(self, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. Its output goes to a file: a process it leaves must not hold a pipe open."""
-        return subprocess.run(
-            [*self.prefix, *arguments],
-            env={**self.environment, **extra},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-
-    def succeed(self, *arguments: str) -> str:
-        """Run a command that must succeed; give its output."""
-        done = self.run(*arguments)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return done.stdout
-
-    def status(self) -> dict[str, Any]:
-        """What `clm dev status` says."""
-        return dict(json.loads(self.run("status", "-o", "json").stdout))
-
-    def logs(self) -> str:
-        """Ends of all logs."""
-        table = ProcessTable(self.state / "run", self.state / "logs")
-        return "\n".join(f"{name}: {table.tail(name)}" for name in (*PROGRAMS, "clm-controller"))
-
-    def running(self) -> list[str]:
-        """Every process whose command line names the state folder, whoever started it."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue
-            if str(self.state) in line:
-                found.append(line)
-        return found
-
-
-def environment_for(state: Path, assets: Path) -> dict[str, str]:
-    """Environment of a command, without what the developer's own shell may have set."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CLM_", "SOFTHSM2_"))}
-    chosen = {"CLM_DEV_STATE": str(state), "KUBEBUILDER_ASSETS": str(assets), "PYTHONPATH": import_path()}
-    return {**inherited, **chosen}
-
-
-@pytest.fixture
-def command(open_folder: Path, control_plane_binaries: ControlPlaneBinaries) -> Iterator[Command]:
-    """`clm dev` as the user who runs the tests; whatever a test leaves is taken down."""
-    state = open_folder / "state"
-    environment = environment_for(state, control_plane_binaries.etcd.parent)
-    command = Command(state, (sys.executable, "-P", "-m", "clm.cli.main", "dev"), environment)
-    yield command
-    command.succeed("down", "--delete")
 
 
 def test_everything_survives_down_and_up(command: Command) -> None:
@@ -137,22 +68,58 @@ def test_the_examples_become_ready(command: Command) -> None:
         assert pin not in log.read_text(encoding="utf-8", errors="replace")
 
 
-def test_ctrl_c_takes_everything_down(command: Command) -> None:
-    """In the foreground an interrupt ends every process and keeps every folder."""
-    with (command.state.parent / "output").open("wb") as output:
+@pytest.mark.parametrize(
+    ("moment", "number", "code"),
+    [("ready", signal.SIGINT, 1), ("Ctrl-C", signal.SIGINT, 0), ("Ctrl-C", signal.SIGHUP, 0)],
+)
+def test_signals_take_everything_down(command: Command, moment: str, number: signal.Signals, code: int) -> None:
+    """To the whole group as a terminal sends them, in the midst of the start or later, and however often they come."""
+    with (command.state.parent / "output").open("w+b") as output:
         foreground = subprocess.Popen(
-            [*command.prefix, "up"], env=dict(command.environment), cwd="/", stdout=subprocess.PIPE, stderr=output
+            [*command.prefix, "up"],
+            env=dict(command.environment),
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
         )
         assert foreground.stdout is not None
         for line in foreground.stdout:
-            if b"Ctrl-C" in line:
+            if moment.encode() in line:
                 break
-        assert command.status()["ready"]
-        foreground.send_signal(signal.SIGINT)
-        assert foreground.wait(TIMEOUT_S) == 0
+        assert command.running()
+        deadline = time.monotonic() + TIMEOUT_S
+        while foreground.poll() is None:
+            assert time.monotonic() < deadline
+            os.killpg(foreground.pid, number)
+            select.select([], [], [], 0.05)
         foreground.stdout.close()
+        output.seek(0)
+        assert b"Traceback" not in (said := output.read()), said.decode()
+        assert foreground.returncode == code, said.decode()
     assert command.running() == []
     assert command.state.exists()
+
+
+def test_newer_code_and_other_settings_start_the_operator_anew(command: Command, open_folder: Path) -> None:
+    """After a `git pull`, or with another CLM_* variable, the one that runs is not the one that is wanted."""
+    root, copy = Path(__file__).resolve().parents[3], open_folder / "checkout"
+    for name in ("operator", "crds", "config", "migrations", "examples"):
+        shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    older = {"PYTHONPATH": str(copy / "operator"), "CLM_SWEEP_INTERVAL_S": "50"}
+    pids = []
+    for change in ("none", "none", "setting", "code"):
+        if change == "setting":
+            older["CLM_SWEEP_INTERVAL_S"] = "51"
+        if change == "code":
+            with (copy / "operator" / "clm" / "settings.py").open("a", encoding="utf-8") as file:
+                file.write("# newer\n")
+        assert command.run("up", "--detach", **older).returncode == 0
+        pids.append(command.operator())
+    assert pids[0] == pids[1]
+    assert len(set(pids)) == 3
+    environment = Path(f"/proc/{pids[-1]}/environ").read_bytes().split(b"\0")
+    assert b"CLM_SWEEP_INTERVAL_S=51" in environment
 
 
 def test_a_failed_start_leaves_nothing_running(command: Command, open_folder: Path) -> None:
