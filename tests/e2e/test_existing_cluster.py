@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clm.dev.controller import ControllerProcess
 from clm.dev.demonstration import apply_examples, await_ready, collect, example_certificates
 from clm.dev.environment import Environment
 from clm.dev.kubectl import find_kubectl
@@ -22,7 +23,10 @@ TIMEOUT_S = 120.0
 
 
 def serve(kubeconfig: Path) -> None:
-    """Have the examples issued in a cluster, and verified; nothing of CLM's is left running."""
+    """Have the examples issued in a cluster, and verified; nothing of CLM's is left running.
+
+    Then the same in the embedded cluster, with the same databases and token: it gets certificates of its own.
+    """
     # Not below pytest's folder: PostgreSQL runs as another user there, and socket paths have to be short.
     folder = Path(tempfile.mkdtemp(prefix="clm-e2e-"))
     environment = Environment(StateFolder(folder), lambda *_: None)
@@ -32,15 +36,33 @@ def serve(kubeconfig: Path) -> None:
         assert status["ready"]
         assert status["kubeconfig"] == str(kubeconfig)
         assert "kube-apiserver" not in status["processes"]
-        kubectl = find_kubectl(os.environ, str(kubeconfig))
-        apply_examples(kubectl)
-        await_ready(kubectl, example_certificates(), timeout_s=TIMEOUT_S, progress=lambda *_: None)
-        shown = {(item.namespace, item.name): item.chain for item in collect(kubectl)}
-        assert {name: shown[name] for name in example_certificates()} == dict.fromkeys(
-            example_certificates(), "verified"
-        )
+        given, first = examples(status["kubeconfig"]), cluster_id(environment)
+        environment.up()
+        embedded = examples(environment.status()["kubeconfig"])
+        assert cluster_id(environment) != first
+        assert not given & embedded, "a cluster has adopted what another one's objects were given"
+        environment.up(kubeconfig=kubeconfig)
+        assert cluster_id(environment) == first
     finally:
         environment.down(delete=True)
+
+
+def examples(kubeconfig: str) -> set[str]:
+    """Apply the examples, and wait until each has a certificate that verifies; give the serials."""
+    kubectl = find_kubectl(os.environ, kubeconfig)
+    apply_examples(kubectl)
+    await_ready(kubectl, example_certificates(), timeout_s=TIMEOUT_S, progress=lambda *_: None)
+    shown = {(item.namespace, item.name): item for item in collect(kubectl)}
+    chains = {name: shown[name].chain for name in example_certificates()}
+    assert chains == dict.fromkeys(example_certificates(), "verified")
+    return {shown[name].serial for name in example_certificates()}
+
+
+def cluster_id(environment: Environment) -> str:
+    """The id under which the databases know the cluster that is served."""
+    settings = ControllerProcess(environment.state, environment.processes).recorded_settings()
+    assert settings is not None
+    return settings["CLM_CLUSTER_ID"]
 
 
 @pytest.mark.slow

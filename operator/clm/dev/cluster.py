@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -33,6 +35,8 @@ _COLLECTIONS = {
 _RBAC_GROUP = "rbac.authorization.k8s.io"
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _MANAGER = {"fieldManager": "clm-dev", "force": "true"}
+_SYSTEM_NAMESPACE = "/api/v1/namespaces/kube-system"
+_SYSTEM_NAMESPACE_TIMEOUT_S = 30.0
 _ESTABLISHED_TIMEOUT_S = 30.0
 _POLL_S = 0.1
 
@@ -61,6 +65,31 @@ def apply(kubeconfig: Path, manifests: Sequence[Manifest]) -> None:
     Blocking. Raises StartFailed with what the API server says.
     """
     asyncio.run(_apply(kubeconfig, manifests))
+
+
+def identify(kubeconfig: Path) -> uuid.UUID:
+    """Give what tells one cluster from every other: the uid of its namespace kube-system.
+
+    A new API server makes that namespace a moment after it is ready. Blocking. Raises StartFailed.
+    """
+    return asyncio.run(_identify(kubeconfig))
+
+
+async def _identify(kubeconfig: Path) -> uuid.UUID:
+    deadline = time.monotonic() + _SYSTEM_NAMESPACE_TIMEOUT_S
+    try:
+        credentials = await load_credentials(str(kubeconfig))
+        async with open_session(credentials, connections=1) as session:
+            while True:
+                async with session.get(f"{credentials.server}{_SYSTEM_NAMESPACE}") as response:
+                    if response.ok:
+                        return uuid.UUID((await response.json())["metadata"]["uid"])
+                    if response.status != HTTPStatus.NOT_FOUND or time.monotonic() > deadline:
+                        said = _message(await response.text())
+                        raise StartFailed(f"the namespace kube-system cannot be read ({response.status}): {said}")
+                await asyncio.sleep(_POLL_S)
+    except (aiohttp.ClientError, OSError) as error:
+        raise StartFailed(f"the API server does not answer: {error}") from None
 
 
 async def _apply(kubeconfig: Path, manifests: Sequence[Manifest]) -> None:

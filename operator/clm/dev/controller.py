@@ -12,6 +12,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clm.dev.code import code_identity
 from clm.dev.files import import_path
 from clm.dev.ports import LOOPBACK, choose_ports, remembered_ports
 from clm.dev.state import write_private
@@ -31,6 +32,9 @@ READY_TIMEOUT_S = 90.0
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 5.0
 
+# For `clm dev` and the scripts around it, and none of the operator's business, least of all the migrator's passwords.
+_NOT_PASSED_ON = frozenset({"CLM_DEV_STATE", "CLM_VENV", "CLM_SECURE_MIGRATOR_DSN", "CLM_CORE_MIGRATOR_DSN"})
+
 
 @dataclass(frozen=True, slots=True)
 class ControllerProcess:
@@ -42,6 +46,10 @@ class ControllerProcess:
     @property
     def _ports_file(self) -> Path:
         return self.state.root / "controller-ports.json"
+
+    @property
+    def _code_file(self) -> Path:
+        return self.state.run / f"{NAME}.code"
 
     def settings(
         self, *, dsns: dict[str, str], token: DevToken, kubeconfig: Path, cluster: uuid.UUID
@@ -63,20 +71,27 @@ class ControllerProcess:
         }
 
     def start(self, settings: dict[str, str], *, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Start the operator, or start it again if its settings have changed, and wait until it is ready.
+        """Start the operator, or start it again if its settings or its code have changed, and wait until it is ready.
 
         CLM_* variables of the caller's environment are passed on, and `settings` come first. Blocking. Raises
         StartFailed.
         """
+        settings = {**_inherited(), **settings}
+        self.stop_outdated()
         if self.recorded_settings() != settings:
             self.processes.stop(NAME)
         self._record(settings)
-        inherited = {name: value for name, value in os.environ.items() if name.startswith("CLM_")}
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")}
-        environment |= {"PYTHONPATH": import_path(), "PYTHONUNBUFFERED": "1", **inherited, **settings}
+        environment |= {"PYTHONPATH": import_path(), "PYTHONUNBUFFERED": "1", **settings}
         command = [sys.executable, "-P", "-m", "clm.cli.main", "controller"]
         self.processes.start(NAME, command, environment=environment)
         self._await_ready(int(settings["CLM_HEALTH_PORT"]), time.monotonic() + timeout_s)
+
+    def stop_outdated(self) -> None:
+        """Stop an operator that was started from other code than this. Blocking. Raises StartFailed."""
+        if self._code_file.exists() and self._code_file.read_text(encoding="ascii") == code_identity():
+            return
+        self.processes.stop(NAME)
 
     def problem(self) -> str | None:
         """Tell why the operator is not ready; None if it is."""
@@ -103,9 +118,15 @@ class ControllerProcess:
         raise StartFailed(f"the controller is not ready: {last}; log: {log}")
 
     def _record(self, settings: dict[str, str]) -> None:
+        write_private(self._code_file, code_identity())
         write_private(self.state.run / f"{NAME}.settings.json", json.dumps(settings))
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in settings.items()]
         write_private(self.state.environment_file, "".join(lines))
+
+
+def _inherited() -> dict[str, str]:
+    """What the caller of `clm dev` has chosen for the operator."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CLM_") and name not in _NOT_PASSED_ON}
 
 
 def _probe(port: int) -> str | None:

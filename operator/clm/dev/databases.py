@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from clm.dev.postgres import PostgresCluster
 from clm.dev.postgres_access import MIGRATOR, OPERATORS, USERS, Access, DatabaseName
@@ -13,8 +17,6 @@ from clm.dev.postgres_users import provision
 from clm.storage.migrations import migrate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clm.dev.state import StateFolder
 
 DATABASES: tuple[DatabaseName, ...] = ("secure", "core")
@@ -42,6 +44,14 @@ class DevDatabase:
         provision(cluster, self.database)
         migrate(cluster.dsn(self.database, MIGRATOR), self.name)
         return cluster.dsn(self.database, OPERATORS[self.name])
+
+    def is_own(self, dsn: str) -> bool:
+        """Whether a DSN is of this database: then its password is in a file beside the cluster's folder."""
+        try:
+            passfile = conninfo_to_dict(dsn).get("passfile")
+        except ProgrammingError:
+            return False
+        return passfile is not None and Path(str(passfile)).parent == self.state.postgres(self.name).parent
 
     def stop(self) -> None:
         """Stop the cluster if there is one. Blocking. Raises StartFailed."""

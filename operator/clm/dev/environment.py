@@ -17,11 +17,13 @@ from clm.dev.controller import NAME as CONTROLLER
 from clm.dev.controller import ControllerProcess
 from clm.dev.controlplane import ControlPlane, stop_control_plane
 from clm.dev.databases import DATABASES, DevDatabase
+from clm.dev.given import dsn_variable, given_databases, without_secrets
 from clm.dev.processes import ProcessTable
 from clm.dev.token import DevToken, find_module, prepare_token
 from clm.settings import Settings
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Callable
     from pathlib import Path
 
@@ -74,13 +76,15 @@ class Environment:
         controller = ControllerProcess(self.state, self.processes)
         recorded = controller.recorded_settings() or {}
         running = {name: process.pid for name in self.processes.names() if (process := self.processes.find(name))}
+        dsns = {name: recorded.get(dsn_variable(name)) for name in DATABASES}
+        shown = {name: without_secrets(dsn) if dsn is not None else None for name, dsn in dsns.items()}
         return {
             "state": str(self.state.root),
             "ready": bool(recorded) and controller.problem() is None,
             "controller": controller.problem() or "ready",
             "kubeconfig": self._user_kubeconfig(recorded),
-            "secure_dsn": recorded.get("CLM_SECURE_DSN"),
-            "core_dsn": recorded.get("CLM_CORE_DSN"),
+            "secure_dsn": shown["secure"],
+            "core_dsn": shown["core"],
             "token": {
                 "module": recorded.get("CLM_PKCS11_MODULE"),
                 "configuration": recorded.get("SOFTHSM2_CONF"),
@@ -91,45 +95,61 @@ class Environment:
             "environment_file": str(self.state.environment_file),
             "logs": str(self.state.logs),
             "processes": running,
-            "databases": {name: DevDatabase(self.state, name).is_running() for name in DATABASES},
+            "databases": {database.name: database.is_running() for database in self._own_databases(recorded)},
         }
 
     def problem(self) -> str | None:
         """Name a part that has ended; None while all run."""
         missing = [name for name in self.processes.names() if self.processes.find(name) is None]
-        missing += [f"postgres-{name}" for name in DATABASES if not DevDatabase(self.state, name).is_running()]
+        recorded = ControllerProcess(self.state, self.processes).recorded_settings() or {}
+        missing += [f"postgres-{own.name}" for own in self._own_databases(recorded) if not own.is_running()]
         return f"{', '.join(missing)} ended; logs: {self.state.logs}" if missing else None
 
     def _up(self, kubeconfig: Path | None) -> None:
-        parts: dict[str, Callable[[], Any]] = {
-            f"database {name}": DevDatabase(self.state, name).start for name in DATABASES
-        }
+        given, own = (
+            given_databases(os.environ, self.state),
+            {name: DevDatabase(self.state, name) for name in DATABASES},
+        )
+        controller = ControllerProcess(self.state, self.processes)
+        # Before its databases become newer than it is.
+        controller.stop_outdated()
+        if given:
+            for database in own.values():
+                database.stop()
+        parts: dict[str, Callable[[], Any]] = {f"database {name}": (given or own)[name].start for name in DATABASES}
         parts["token"] = self._prepare_token
         parts["cluster"] = lambda: self._prepare_cluster(kubeconfig)
         results = _all_at_once({name: self._timed(name, part) for name, part in parts.items()})
         token: DevToken = results["token"]
-        controller = ControllerProcess(self.state, self.processes)
+        operators_kubeconfig, cluster_id = results["cluster"]
         settings = controller.settings(
             dsns={name: results[f"database {name}"] for name in DATABASES},
             token=token,
-            kubeconfig=results["cluster"],
-            cluster=self.state.cluster_id(),
+            kubeconfig=operators_kubeconfig,
+            cluster=cluster_id,
         )
         self._timed("controller", lambda: controller.start(settings))()
 
     def _prepare_token(self) -> DevToken:
         return prepare_token(self.state.token, find_module(os.environ))
 
-    def _prepare_cluster(self, kubeconfig: Path | None) -> Path:
-        """Have a cluster with everything that the operator needs; give the operator's kubeconfig."""
+    def _prepare_cluster(self, kubeconfig: Path | None) -> tuple[Path, uuid.UUID]:
+        """Have a cluster with everything that the operator needs; give the operator's kubeconfig and its id."""
         base = [*cluster.definitions(), cluster.namespace(_NAMESPACE)]
         if kubeconfig is not None:
             cluster.apply(kubeconfig, base)
-            return kubeconfig.absolute()
+            return kubeconfig.absolute(), self.state.cluster_id(cluster.identify(kubeconfig), embedded=False)
         control_plane = ControlPlane(self.state.control_plane, find_binaries(os.environ), self.processes)
         control_plane.start()
         cluster.apply(control_plane.kubeconfig, [*base, *cluster.rights()])
-        return control_plane.controller_kubeconfig
+        identity = cluster.identify(control_plane.kubeconfig)
+        return control_plane.controller_kubeconfig, self.state.cluster_id(identity, embedded=True)
+
+    def _own_databases(self, recorded: dict[str, str]) -> list[DevDatabase]:
+        """The databases that run here; not those whose DSNs were given."""
+        dsns = {name: recorded.get(dsn_variable(name)) for name in DATABASES}
+        own = {name: DevDatabase(self.state, name) for name in DATABASES}
+        return [own[name] for name, dsn in dsns.items() if dsn is None or own[name].is_own(dsn)]
 
     def _user_kubeconfig(self, recorded: dict[str, str]) -> str | None:
         """The kubeconfig for people: our own control plane's has one that may do more than the operator's."""

@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_folder(name: str) -> Path:
-    """Find "crds", "config" or "examples". Raises StartFailed when the installation lacks it."""
+    """Find "crds", "config", "migrations" or "examples". Raises StartFailed when the installation lacks it."""
     candidates = (_PACKAGE / f"_{name}", _PACKAGE.parents[1] / name)
     found = next((path for path in candidates if path.is_dir()), None)
     if found is None:

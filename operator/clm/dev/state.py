@@ -77,20 +77,18 @@ class StateFolder:
             raise StartFailed(f"{self.root} was not made by clm dev, and is not removed")
         shutil.rmtree(self.root)
 
-    def remember(self, name: str, defaults: Mapping[str, object]) -> dict[str, object]:
-        """Read the facts kept under `name`, completed by `defaults`, and keep them."""
-        path = self.root / f"{name}.json"
-        known: dict[str, object] = {}
-        if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-        facts = {**defaults, **known}
-        if facts != known:
-            write_private(path, json.dumps(facts, indent=2) + "\n")
-        return facts
+    def cluster_id(self, cluster: uuid.UUID, *, embedded: bool) -> uuid.UUID:
+        """Id under which the databases know a cluster, given what identifies it: the same, with one exception.
 
-    def cluster_id(self) -> uuid.UUID:
-        """Id of this environment's cluster, made once."""
-        return uuid.UUID(str(self.remember("cluster", {"id": str(uuid.uuid4())})["id"]))
+        Folders of older releases have a random one, which they used for every cluster. It stays with the embedded
+        cluster; where there is none, with the first one that comes.
+        """
+        file = self.root / "cluster.json"
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if "id" in facts and "cluster" not in facts and (embedded or not (self.control_plane / "etcd").exists()):
+            facts["cluster"] = str(cluster)
+            write_private(file, json.dumps(facts, indent=2) + "\n")
+        return uuid.UUID(facts["id"]) if facts.get("cluster") == str(cluster) else cluster
 
     @contextmanager
     def locked(self) -> Iterator[None]:

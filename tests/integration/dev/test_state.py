@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,11 +37,27 @@ def test_a_private_file_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_the_cluster_id_is_made_once(tmp_path: Path) -> None:
-    """It is a part of every certificate request's id: another one would issue everything again."""
-    first = StateFolder(tmp_path).cluster_id()
-    assert StateFolder(tmp_path).cluster_id() == first
-    assert first.version == 4
+def test_every_cluster_has_an_id_of_its_own(tmp_path: Path) -> None:
+    """It is a part of every certificate request's id: another one for a cluster would issue everything again."""
+    state = StateFolder(tmp_path)
+    own, other = uuid.uuid4(), uuid.uuid4()
+    assert state.cluster_id(own, embedded=True) == state.cluster_id(own, embedded=True)
+    assert state.cluster_id(own, embedded=True) != state.cluster_id(other, embedded=False)
+
+
+@pytest.mark.parametrize("has_embedded", [True, False])
+def test_the_id_of_an_older_folder_stays_with_its_cluster(tmp_path: Path, *, has_embedded: bool) -> None:
+    """With the embedded one, whichever comes first; without one, with the first that comes; with no second one."""
+    state, former = StateFolder(tmp_path), uuid.uuid4()
+    write_private(tmp_path / "cluster.json", json.dumps({"id": str(former)}))
+    if has_embedded:
+        (state.control_plane / "etcd").mkdir(parents=True)
+    embedded, first, second = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    for _ in range(2):
+        ids = [state.cluster_id(cluster, embedded=False) for cluster in (first, second)]
+        ids.append(state.cluster_id(embedded, embedded=True))
+        assert [id_ == former for id_ in ids] == [not has_embedded, False, has_embedded]
+        assert len(set(ids)) == 3
 
 
 def test_only_its_own_folder_is_removed(tmp_path: Path) -> None:
