@@ -1,4 +1,6 @@
 # The developer's interface. What each target does is in hack/.
+VENV := $(or $(CLM_VENV),.venv)
+
 .DEFAULT_GOAL := help
 .PHONY: help run stop test lint bench chaos clean
 
@@ -9,12 +11,12 @@ run: ## Start everything on this machine and show what it does
 	@hack/run
 
 stop: ## Stop it; databases, token and objects are kept
-	@.venv/bin/clm dev down
+	@hack/stop
 
 test: ## Set up, lint, and run every test
-	@hack/setup
+	@hack/setup --for-tests
 	@hack/lint
-	@.venv/bin/python -m pytest -q tests -m "not kind"
+	@$(VENV)/bin/python -m pytest -q tests -m "not kind"
 
 lint: ## Style, types and layers
 	@hack/setup
@@ -22,11 +24,11 @@ lint: ## Style, types and layers
 
 bench: ## Measure
 	@hack/setup
-	@.venv/bin/python -m benchmarks.run
+	@$(VENV)/bin/python -m benchmarks.run
 
 chaos: ## Kill processes at every boundary and prove that nothing is lost
 	@hack/setup
-	@.venv/bin/python -m tests.chaos.run
+	@$(VENV)/bin/python -m tests.chaos.run
 
 clean: ## Remove token, databases and objects, and the virtual environment
 	@hack/clean

@@ -47,3 +47,22 @@ fail() {
   printf '%s\n' "$@" >&2
   exit 1
 }
+
+# dev_state: the folder that `clm dev` keeps everything in.
+dev_state() {
+  if [[ -n ${CLM_DEV_STATE:-} ]]; then
+    printf '%s\n' "$CLM_DEV_STATE"
+  elif ((EUID == 0)); then
+    echo /var/lib/clm-dev
+  else
+    printf '%s\n' "${XDG_STATE_HOME:-$HOME/.local/state}/clm-dev"
+  fi
+}
+
+# working_clm: have a clm that runs; what it is to stop may have outlived the virtual environment.
+working_clm() {
+  if ! "$VENV/bin/clm" --version >/dev/null 2>&1; then
+    rm -f "$VENV/.clm-stamp"
+    hack/setup --venv
+  fi
+}

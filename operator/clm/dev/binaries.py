@@ -27,16 +27,20 @@ class ControlPlaneBinaries:
 def find_binaries(environment: Mapping[str, str]) -> ControlPlaneBinaries:
     """Look into ``$KUBEBUILDER_ASSETS`` if it is set, else into the cache, newest first.
 
+    What setup-envtest puts there lacks the controller manager: single programs that are missing come from the cache.
     Raises StartFailed, which tells what to do.
     """
     assets = environment.get("KUBEBUILDER_ASSETS")
-    folders = [Path(assets)] if assets else _cached(environment)
-    for folder in folders:
-        paths = [folder / program for program in _PROGRAMS]
-        if all(os.access(path, os.X_OK) for path in paths):
-            return ControlPlaneBinaries(*paths)
+    given = _programs(Path(assets)) if assets else {}
+    for cached in ({}, *map(_programs, _cached(environment))):
+        found = {**cached, **given}
+        if len(found) == len(_PROGRAMS):
+            return ControlPlaneBinaries(*(found[program] for program in _PROGRAMS))
     if assets:
-        raise StartFailed(f"KUBEBUILDER_ASSETS={assets} does not hold {', '.join(_PROGRAMS)}")
+        missing = ", ".join(program for program in _PROGRAMS if program not in given)
+        raise StartFailed(
+            f"KUBEBUILDER_ASSETS={assets} lacks {missing}: run hack/build-controlplane, which builds that"
+        )
     raise StartFailed("the control plane is not built: run hack/build-controlplane, or set KUBEBUILDER_ASSETS")
 
 
@@ -44,6 +48,10 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     """Folder that hack/build-controlplane fills, a subfolder for each version and platform."""
     cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "clm" / "controlplane"
+
+
+def _programs(folder: Path) -> dict[str, Path]:
+    return {program: folder / program for program in _PROGRAMS if os.access(folder / program, os.X_OK)}
 
 
 def _cached(environment: Mapping[str, str]) -> list[Path]:

@@ -46,7 +46,7 @@ def find_kubectl(environment: Mapping[str, str], kubeconfig: str) -> Kubectl:
     found = shutil.which("kubectl", path=environment.get("PATH"))
     if found is None:
         assets = environment.get("KUBEBUILDER_ASSETS")
-        folders = [Path(assets)] if assets else sorted(cache_folder(environment).glob("*"))
+        folders = [*([Path(assets)] if assets else []), *sorted(cache_folder(environment).glob("*"))]
         found = next((str(folder / "kubectl") for folder in folders if (folder / "kubectl").is_file()), None)
     if found is None:
         raise StartFailed("kubectl is not installed; hack/build-controlplane builds it")

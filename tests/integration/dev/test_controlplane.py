@@ -145,7 +145,7 @@ def _status(url: str, identities: Identities, ca: Path, name: str | None) -> int
 
 
 def test_which_binaries(tmp_path: Path) -> None:
-    """KUBEBUILDER_ASSETS is binding; else the newest complete folder of the cache; else it says what to do."""
+    """KUBEBUILDER_ASSETS comes first, completed by the newest complete folder of the cache; else it says what to do."""
     cache = tmp_path / "clm" / "controlplane"
     for number, version in enumerate(("v1", "v2", "incomplete")):
         (cache / version).mkdir(parents=True)
@@ -156,7 +156,11 @@ def test_which_binaries(tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
     assert find_binaries(environment).etcd == cache / "v2" / "etcd"
     assert find_binaries({**environment, "KUBEBUILDER_ASSETS": str(cache / "v1")}).etcd == cache / "v1" / "etcd"
-    with pytest.raises(StartFailed, match="KUBEBUILDER_ASSETS"):
-        find_binaries({**environment, "KUBEBUILDER_ASSETS": str(cache / "incomplete")})
+    assets = {"KUBEBUILDER_ASSETS": str(cache / "incomplete")}
+    completed = find_binaries({**environment, **assets})
+    assert completed.etcd == cache / "incomplete" / "etcd"
+    assert completed.kube_controller_manager == cache / "v2" / "kube-controller-manager"
+    with pytest.raises(StartFailed, match="lacks kube-apiserver, kube-controller-manager: run hack/build"):
+        find_binaries({**assets, "XDG_CACHE_HOME": str(tmp_path / "empty")})
     with pytest.raises(StartFailed, match="hack/build-controlplane"):
         find_binaries({"XDG_CACHE_HOME": str(tmp_path / "empty")})
