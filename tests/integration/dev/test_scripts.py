@@ -95,6 +95,14 @@ def test_no_cluster_is_made_by_the_package(tmp_path: Path) -> None:
     assert said[-1] == f"rm -f {setting}"
 
 
+def test_what_the_tests_lack_is_named() -> None:
+    """Where nothing may be installed, the message has every package."""
+    lacking = "apt_can() { false; }; database_test_packages() { printf '%s\\n' one two; }; find_python; test_packages"
+    done = functions(lacking)
+    assert done.returncode == 1
+    assert "sudo apt-get install -y one two\n" in done.stderr
+
+
 @pytest.mark.slow
 def test_stop_and_clean_without_the_virtual_environment(command: Command, open_folder: Path) -> None:
     """Processes outlive .venv: it is made again, and they are stopped. `make clean` leaves neither."""
