@@ -242,12 +242,52 @@ CREATE POLICY members_of_tenant ON public.users FOR SELECT TO clm_api, clm_webho
            WHERE m.organization_id = (SELECT nullif(current_setting('clm.organization', true), '')::uuid)
            AND m.left_at IS NULL));
 
+-- The owner's, whom the policies bind as well: it shows the users whose home is the organization that is set, and of
+-- its guests nothing.
+CREATE VIEW clm_guard.own_users WITH (security_barrier = true) AS
+SELECT id, organization_id, password_hash, totp_secret_wrapped FROM public.users;
+
+-- A foreign key sees past row-level security: whom and what a tenant may name, besides its own, is said here. A user
+-- whose home is elsewhere is brought in, and brought back, by the installation alone.
+CREATE POLICY own_users_join ON public.user_organizations AS RESTRICTIVE FOR INSERT TO clm_api WITH CHECK (
+    user_id IN (SELECT u.id FROM clm_guard.own_users u WHERE u.organization_id = user_organizations.organization_id));
+CREATE POLICY own_users_come_back ON public.user_organizations AS RESTRICTIVE FOR UPDATE TO clm_api
+    USING (left_at IS NULL
+           OR user_id IN (SELECT u.id FROM clm_guard.own_users u
+                          WHERE u.organization_id = user_organizations.organization_id))
+    WITH CHECK (true);
+-- Of the system organization a tenant grants what was seeded for all, and never who runs the installation.
+CREATE POLICY members_grant_to_members ON public.user_roles AS RESTRICTIVE FOR INSERT TO clm_api WITH CHECK (
+    user_id IN (SELECT m.user_id FROM public.user_organizations m
+                WHERE m.organization_id = user_roles.organization_id AND m.left_at IS NULL)
+    AND (granted_by IS NULL
+         OR granted_by IN (SELECT m.user_id FROM public.user_organizations m
+                           WHERE m.organization_id = user_roles.organization_id AND m.left_at IS NULL))
+    AND role_id IN (SELECT r.id FROM public.roles r
+                    WHERE r.deleted_at IS NULL
+                    AND (r.organization_id = user_roles.organization_id OR (r.is_system AND r.name <> 'super_admin'))));
+-- What was taken back stays so: it is granted anew, by the rule above.
+CREATE POLICY members_revoke ON public.user_roles AS RESTRICTIVE FOR UPDATE TO clm_api
+    USING (revoked_at IS NULL)
+    WITH CHECK (revoked_by IS NULL
+                OR revoked_by IN (SELECT m.user_id FROM public.user_organizations m
+                                  WHERE m.organization_id = user_roles.organization_id AND m.left_at IS NULL));
+CREATE POLICY members_decide ON public.workflow_steps AS RESTRICTIVE FOR INSERT TO clm_api WITH CHECK (
+    approver_user_id IS NULL
+    OR approver_user_id IN (SELECT m.user_id FROM public.user_organizations m
+                            WHERE m.organization_id = workflow_steps.organization_id AND m.left_at IS NULL));
+CREATE POLICY members_own ON public.certificate_metadata AS RESTRICTIVE FOR UPDATE TO clm_api
+    USING (true)
+    WITH CHECK (owner_user_id IS NULL
+                OR owner_user_id IN (SELECT m.user_id FROM public.user_organizations m
+                                     WHERE m.organization_id = certificate_metadata.organization_id));
+
 -- ---------------------------------------------------------------------------------------------- what each may do
 
 GRANT USAGE ON SCHEMA public
     TO clm_operator_core, clm_auditor, clm_archiver, clm_responder, clm_webhook, clm_api;
 GRANT USAGE ON SCHEMA clm_meta TO clm_operator_core, clm_auditor, clm_archiver;
-GRANT USAGE ON SCHEMA clm_guard TO clm_operator_core;
+GRANT USAGE ON SCHEMA clm_guard TO clm_operator_core, clm_api;
 GRANT SELECT ON clm_meta.schema_migrations TO clm_operator_core, clm_auditor, clm_archiver;
 GRANT EXECUTE ON FUNCTION clm_guard.ensure_audit_partitions(int) TO clm_operator_core;
 
@@ -261,7 +301,7 @@ GRANT SELECT ON public.organizations, public.roles, public.user_organizations, p
 GRANT SELECT (id, organization_id, username, display_name, email, identity_provider, identity_issuer, identity_subject,
     password_changed_at, totp_last_step, mfa_required, status, failed_login_count, locked_until, last_login_at,
     subject_key_id, legal_hold, erased_at, created_at, updated_at, deleted_at)
-    ON public.users TO clm_operator_core, clm_auditor;
+    ON public.users TO clm_operator_core, clm_auditor, clm_api;
 GRANT SELECT (id, organization_id, user_id, name, prefix, hmac_key_id, scopes, allowed_networks, expires_at,
     last_used_at, revoked_at, revocation_reason, created_at, deleted_at)
     ON public.api_keys TO clm_operator_core, clm_auditor;
@@ -344,11 +384,12 @@ GRANT SELECT (id, name, is_system, status, deleted_at) ON public.organizations T
 GRANT SELECT (id, organization_id, username, identity_provider, identity_issuer, identity_subject, status, deleted_at)
     ON public.users TO clm_webhook;
 
--- The API. It checks passwords, second factors and tokens, so it alone reads what they are checked against.
-GRANT SELECT ON public.organizations, public.users, public.roles, public.user_organizations, public.user_roles,
+-- The API. It checks passwords, second factors and tokens, so it alone reads what they are checked against: of users,
+-- through a view that leaves out guests.
+GRANT SELECT ON public.organizations, public.roles, public.user_organizations, public.user_roles,
     public.policies, public.workflows, public.workflow_instances, public.workflow_steps, public.notifications,
     public.api_keys, public.sessions, public.certificate_metadata, public.audit_log, public.active_users_with_roles,
-    public.pending_approvals, public.certificate_summary
+    public.pending_approvals, public.certificate_summary, clm_guard.own_users
     TO clm_api;
 GRANT INSERT (id, organization_id, username, display_name, email, identity_provider, identity_issuer, identity_subject,
     password_hash, password_changed_at, mfa_required, status)
@@ -382,6 +423,12 @@ COMMENT ON SCHEMA clm_guard IS 'What keeps records from being changed, and the f
 COMMENT ON FUNCTION clm_guard.refuse_change() IS 'Trigger: refuses any change of an audit log.';
 COMMENT ON FUNCTION clm_guard.guard_audit_partition(regclass) IS 'Refuses TRUNCATE of one partition of the audit log.';
 COMMENT ON FUNCTION clm_guard.ensure_audit_partitions(int) IS 'Makes the audit partitions that are missing from this month to so many months later; gives their names, oldest first. Safe to repeat, and from several places at once.';
+
+COMMENT ON VIEW clm_guard.own_users IS 'Users whose home is the organization that is set, with what their passwords and second factors are checked against.';
+COMMENT ON COLUMN clm_guard.own_users.id IS 'The user.';
+COMMENT ON COLUMN clm_guard.own_users.organization_id IS 'Home organization.';
+COMMENT ON COLUMN clm_guard.own_users.password_hash IS 'Of a break-glass user, with its algorithm and parameters (PHC string).';
+COMMENT ON COLUMN clm_guard.own_users.totp_secret_wrapped IS 'Secret of RFC 6238, encrypted under a key of clm_secure_db.';
 
 INSERT INTO clm_meta.schema_migrations (version, name) VALUES (2, '002_roles_and_rights')
 ON CONFLICT DO NOTHING;

@@ -46,8 +46,9 @@ FROM unnest(ARRAY['clm_operator_core', 'clm_auditor', 'clm_archiver', 'clm_respo
 SELECT database_privs_are(current_database(), 'clm_operator_secure', ARRAY[]::text[]);
 SELECT schema_privs_are('clm_audit_parts', r, ARRAY[]::text[])
 FROM unnest(ARRAY['clm_operator_core', 'clm_auditor', 'clm_archiver', 'clm_responder', 'clm_webhook', 'clm_api']) AS r;
-SELECT schema_privs_are('clm_guard', r, ARRAY[]::text[])
-FROM unnest(ARRAY['clm_responder', 'clm_webhook', 'clm_api']) AS r;
+SELECT schema_privs_are('clm_guard', r, ARRAY[]::text[]) FROM unnest(ARRAY['clm_responder', 'clm_webhook']) AS r;
+SELECT views_are('clm_guard', ARRAY['own_users']);
+SELECT table_privs_are('clm_guard', 'own_users', 'clm_api', ARRAY['SELECT']);
 SELECT table_privs_are('public', t, 'clm_operator_core', ARRAY['SELECT'], t || ': the rest by column')
 FROM unnest(ARRAY['organizations', 'roles', 'policies', 'workflows', 'workflow_instances', 'workflow_steps',
                   'certificate_metadata', 'audit_log']) AS t;
@@ -59,6 +60,8 @@ SELECT column_privs_are('public', 'certificate_metadata', c, 'clm_responder', AR
 FROM unnest(ARRAY['organization_id', 'namespace', 'name', 'common_name', 'sans', 'requested_by', 'notes']) AS c;
 SELECT column_privs_are('public', 'users', c, r, ARRAY[]::text[])
 FROM unnest(ARRAY['password_hash', 'totp_secret_wrapped']) AS c, unnest(ARRAY['clm_auditor', 'clm_webhook']) AS r;
+SELECT column_privs_are('public', 'users', 'password_hash', 'clm_api', ARRAY['INSERT', 'UPDATE'],
+                        'the API reads it of its own users, by a view');
 SELECT column_privs_are('public', 'users', 'password_hash', 'clm_operator_core', ARRAY['UPDATE'],
                         'the operator empties what it does not read');
 SELECT column_privs_are('public', 'api_keys', 'token_hmac', r, ARRAY[]::text[])
@@ -71,8 +74,11 @@ FROM unnest(ARRAY['id', 'occurred_at', 'txid', 'ledger_epoch']) AS c,
 
 -- Whose rows.
 SELECT policies_are('public', t, ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all'])
-FROM unnest(ARRAY['organizations', 'user_organizations', 'user_roles', 'policies', 'workflow_instances',
-                  'workflow_steps', 'notifications', 'api_keys', 'sessions']) AS t;
+FROM unnest(ARRAY['organizations', 'policies', 'workflow_instances', 'notifications', 'api_keys', 'sessions']) AS t;
+SELECT policies_are('public', t, ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all'] || p)
+FROM (VALUES ('user_organizations', ARRAY['own_users_join', 'own_users_come_back']),
+             ('user_roles', ARRAY['members_grant_to_members', 'members_revoke']),
+             ('workflow_steps', ARRAY['members_decide'])) AS further (t, p);
 SELECT policies_are('public', 'roles',
                     ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'shared_roles']);
 SELECT policies_are('public', 'workflows',
@@ -80,7 +86,8 @@ SELECT policies_are('public', 'workflows',
 SELECT policies_are('public', 'users',
                     ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'members_of_tenant']);
 SELECT policies_are('public', 'certificate_metadata',
-                    ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'responder_reads_all']);
+                    ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'responder_reads_all',
+                          'members_own']);
 SELECT policies_are('public', 'audit_log',
                     ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'archiver_reads_all']);
 SELECT policy_cmd_is('public', 'roles', 'shared_roles'::name, 'select');

@@ -271,6 +271,7 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
         "audit_log": Right(reads=ALL, adds=all_but("id occurred_at ledger_epoch txid")),
         "certificate_metadata": Right(reads=ALL, changes=only("owner_user_id tags metadata notes")),
         "certificate_summary": Right(reads=ALL),
+        "clm_guard.own_users": Right(reads=ALL),
         "notifications": Right(reads=ALL, changes=only("read_at")),
         "organizations": Right(reads=ALL),
         "pending_approvals": Right(reads=ALL),
@@ -290,7 +291,7 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
             reads=ALL, adds=all_but("granted_at revoked_at revoked_by"), changes=only("revoked_at revoked_by")
         ),
         "users": Right(
-            reads=ALL,
+            reads=all_but("password_hash totp_secret_wrapped"),
             adds=all_but(
                 "totp_secret_wrapped totp_last_step failed_login_count locked_until last_login_at subject_key_id "
                 "legal_hold erased_at created_at updated_at deleted_at"
