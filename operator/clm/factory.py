@@ -244,8 +244,15 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         secret_watch=secret_watch,
         relay=relay,
         integrity=IntegrityController(
-            integrity=build_integrity(secure=secure, core=core, token=token, client=client, keygen=dependencies.keygen),
-            survey=SecureSurvey(secure),
+            integrity=build_integrity(
+                secure=secure,
+                core=core,
+                token=token,
+                client=client,
+                keygen=dependencies.keygen,
+                cluster_id=settings.cluster_id,
+            ),
+            survey=SecureSurvey(secure, cluster_id=settings.cluster_id),
             metrics=IntegrityMetrics(metrics.registry),
         ),
         key_states=KeyStateController(

@@ -31,6 +31,7 @@ from clm.storage.secure.subjects import SubjectStore
 from clm.storage.secure.survey import SecureSurvey
 
 if TYPE_CHECKING:
+    import uuid
     from concurrent.futures import ThreadPoolExecutor
 
     from clm.cluster.client import ApiClient
@@ -40,9 +41,15 @@ if TYPE_CHECKING:
 
 
 def build_integrity(
-    *, secure: Database, core: Database, token: Token, client: ApiClient, keygen: ThreadPoolExecutor
+    *,
+    secure: Database,
+    core: Database,
+    token: Token,
+    client: ApiClient,
+    keygen: ThreadPoolExecutor,
+    cluster_id: uuid.UUID,
 ) -> Integrity:
-    """Wire the comparison of the worlds; it never issues."""
+    """Wire the comparison of the worlds of one cluster; it never issues."""
     origin = socket.gethostname()
     audit = {"origin": origin, "version": __version__}
     keys = KeyStore(secure, **audit)
@@ -54,13 +61,19 @@ def build_integrity(
         throwaway=ThrowawayKeys(),
         rsa_keys=RsaKeys(keygen, ready=lambda _: None),
     )
-    secure_survey, core_survey = SecureSurvey(secure), CoreSurvey(core)
+    secure_survey, core_survey = SecureSurvey(secure, cluster_id=cluster_id), CoreSurvey(core, cluster_id=cluster_id)
     checker = Checker(
         secure=secure_survey,
         core=core_survey,
         databases=DatabaseCheck(secure=secure_survey, core=core_survey, requests=requests),
         cluster=ClusterCheck(secure=secure_survey, client=client),
-        token=TokenCheck(keys=keys, quarantine=QuarantineStore(secure, **audit), token=token, hsm_keys=hsm_keys),
+        token=TokenCheck(
+            keys=keys,
+            quarantine=QuarantineStore(secure, **audit),
+            token=token,
+            hsm_keys=hsm_keys,
+            cluster_id=cluster_id,
+        ),
     )
     return Integrity(checker=checker, reports=ReportStore(core, origin=origin))
 

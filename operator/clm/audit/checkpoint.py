@@ -167,14 +167,17 @@ class SignedNote:
             raise NoteInvalid("not a signed note as this version writes it")
         return made
 
-    def verify(self, keys: Sequence[bytes]) -> None:
-        """Check the signature. `keys` are the public keys that are trusted (SPKI, DER). Raises NoteInvalid."""
+    def verify(self, keys: Sequence[bytes]) -> bytes:
+        """Check the signature; give the key that made it.
+
+        `keys` are the public keys that are trusted (SPKI, DER). Raises NoteInvalid.
+        """
         named = [spki for spki in keys if key_hash(spki) == self.key_hash]
         if not named:
             raise NoteInvalid(f"signed by a key that is not trusted ({self.key_id})")
         for spki in named:
             if _verifies(spki, self.signature, self.text.encode()):
-                return
+                return spki
         raise NoteInvalid("the signature does not verify")
 
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 COLUMNS = (*SEALED_COLUMNS, "details")
 """Columns in the order in which this module takes them."""
 
-_ID, _OCCURRED_AT, _EPOCH, _TXID, _CANONICAL = (
-    SEALED_COLUMNS.index(name) for name in ("id", "occurred_at", "ledger_epoch", "txid", "details_canonical")
+_ID, _OCCURRED_AT, _EPOCH, _TXID, _ACTION, _OBJECT, _CANONICAL = (
+    SEALED_COLUMNS.index(name)
+    for name in ("id", "occurred_at", "ledger_epoch", "txid", "action", "object_id", "details_canonical")
 )
 _NULL = b"\xff\xff\xff\xff"
 _PREFIX = tuple(length.to_bytes(4, "big") for length in range(4096))
@@ -41,7 +42,11 @@ Values = list[bytes | None]
 
 
 class Leaf(NamedTuple):
-    """What the proof needs of a record. `fault` says what is wrong with the record in itself."""
+    """What the proof needs of a record.
+
+    `fault` says what is wrong with the record in itself. `witness` is the partition and the manifest's SHA-256 where it is
+    the record of an archive (see `manifest.witness_of`).
+    """
 
     epoch: int
     txid: int
@@ -49,6 +54,7 @@ class Leaf(NamedTuple):
     occurred_at: str
     hash: bytes
     fault: str | None
+    witness: str | None = None
 
 
 def fields_of_line(line: bytes) -> Values:
@@ -123,9 +129,18 @@ def leaf_of(values: Values) -> Leaf:
             occurred_at=(values[_OCCURRED_AT] or b"").decode(),
             hash=leaf_hash(entry(values)),
             fault=None if _says_the_same(values[-1], values[_CANONICAL]) else "details are not details_canonical",
+            witness=_witness(values) if values[_ACTION] == b"audit.archive" else None,
         )
     except ValueError as error:
         raise RecordUnreadable(f"a record has no readable place: {error}") from None
+
+
+def _witness(values: Values) -> str | None:
+    try:
+        details = orjson.loads(values[_CANONICAL] or b"")
+        return f"{(values[_OBJECT] or b'').decode()}/{details['manifest_sha256']}"
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _says_the_same(details: bytes | None, canonical: bytes | None) -> bool:

@@ -6,12 +6,14 @@
     root q83...=
     batches 17 944
     partial 944 0-411,415
+    witness 801 secure_audit_log_2024_01/9f02...
     file records.jsonl.gz 5c0d...
     file seals.jsonl.gz 77ab...
 
 All records of the batches first to last are in the archive, but of those named `partial` only the records at these
 positions: the batch goes over the end of the month. `root` is over the records of the archive in their order (RFC 9162
-2.1). Files go by the SHA-256 of what they hold uncompressed.
+2.1). `witness` names the batch and the content of a record that an older month was archived: when it has gone with this
+archive, it still vouches for the older one. Files go by the SHA-256 of what they hold uncompressed.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class Manifest:
     first_batch: int
     last_batch: int
     partial: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    witnesses: Mapping[int, frozenset[str]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     def holds(self, batch: int, position: int) -> bool:
@@ -59,6 +62,7 @@ class Manifest:
             f"root {base64.b64encode(self.root).decode()}",
             f"batches {self.first_batch} {self.last_batch}",
             *(f"partial {batch} {_ranges(self.partial[batch])}" for batch in sorted(self.partial)),
+            *(f"witness {batch} {what}" for batch in sorted(self.witnesses) for what in sorted(self.witnesses[batch])),
             *(f"file {name} {self.files[name]}" for name in sorted(self.files)),
         ]
         return "\n".join(lines) + "\n"
@@ -68,11 +72,13 @@ class Manifest:
         """Read what `text` writes, and nothing else. Raises NoteInvalid."""
         try:
             origin, archive, records, root, batches, *rest, end = text.split("\n")
-            partial, files = {}, {}
+            partial, files, witnesses = {}, {}, dict[int, frozenset[str]]()
             for line in rest:
                 kind, name, value = line.split(" ")
                 if kind == "partial":
                     partial[int(name)] = frozenset(_positions(value))
+                elif kind == "witness":
+                    witnesses[int(name)] = witnesses.get(int(name), frozenset()) | {value}
                 else:
                     files[name] = value
             _, first, last = batches.split(" ")
@@ -84,6 +90,7 @@ class Manifest:
                 first_batch=int(first),
                 last_batch=int(last),
                 partial=partial,
+                witnesses=witnesses,
                 files=files,
             )
         except ValueError as error:
@@ -96,6 +103,11 @@ class Manifest:
 def manifest_sha256(note: SignedNote) -> bytes:
     """What the database asks for before it drops what was archived."""
     return hashlib.sha256(str(note).encode()).digest()
+
+
+def witness_of(partition: str, manifest: str) -> str:
+    """What the record of an archive says of it: which partition, and the SHA-256 of the signed manifest."""
+    return f"{partition}/{hashlib.sha256(manifest.encode()).hexdigest()}"
 
 
 def _ranges(positions: Iterable[int]) -> str:

@@ -63,6 +63,7 @@ async def _check(settings: Settings, *, open_keys: bool, repair: bool, console: 
             token=dependencies.token,
             client=dependencies.client,
             keygen=dependencies.keygen,
+            cluster_id=settings.cluster_id,
         )
         with console.status("comparing") as status:
             report = await integrity.run(open_keys=open_keys, progress=status.update)

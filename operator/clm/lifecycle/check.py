@@ -64,7 +64,7 @@ class Checker:
         progress("comparing the cluster")
         await self._cluster.compare(report, patience=patience, pace=pace)
         progress("comparing the token")
-        await self._token.compare(report)
+        await self._token.compare(report, patience=patience)
         return report
 
     async def repair(self, report: Report) -> int:

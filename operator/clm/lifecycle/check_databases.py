@@ -47,8 +47,8 @@ class DatabaseCheck:
         async for certificate, row in _side_by_side(self._secure.certificates(), self._core.rows(), pace):
             if certificate is not None:
                 report.count("certificates")
-                if open_keys and certificate.state == "active" and certificate.private_key_id is not None:
-                    await self._open_key(report, certificate, certificate.private_key_id)
+                if open_keys and _should_open(certificate):
+                    await self._open_key(report, certificate)
             if row is not None:
                 report.count("inventory rows")
             either = certificate or row
@@ -71,10 +71,15 @@ class DatabaseCheck:
             problem = f"{waiting} certificates wait to be published, the oldest for {oldest_s:.0f} s"
             report.add(Finding("secure", "outbox-late", "outbox", problem))
 
-    async def _open_key(self, report: Report, certificate: SurveyedCertificate, key_id: uuid.UUID) -> None:
+    async def _open_key(self, report: Report, certificate: SurveyedCertificate) -> None:
+        assert certificate.private_key_id is not None  # noqa: S101 - see _should_open
         try:
-            key = await self._requests.open_key(key_id)
+            key = await self._requests.open_key(certificate.private_key_id)
         except ClmError as error:
+            # Between the page and this moment it may have been replaced, and its key destroyed.
+            now = (await self._secure.some([certificate.id])).get(certificate.id)
+            if now is None or not _should_open(now):
+                return
             problem = f"its private key does not open: {error}"
             report.add(Finding("secure", "key-unopened", named(certificate), problem))
             return
@@ -117,6 +122,11 @@ class DatabaseCheck:
         for user_id in await self._core.not_erased(erased):
             problem = "was erased, and personal data stand (again): clm erase --replay"
             report.add(Finding("core", "erasure-unfinished", str(user_id), problem))
+
+
+def _should_open(certificate: SurveyedCertificate) -> bool:
+    """Tell whether a certificate's stored key should open: it stands, and retention has not taken the key."""
+    return certificate.state == "active" and certificate.private_key_id is not None and not certificate.key_went
 
 
 def named(item: SurveyedCertificate | UnfinishedRequest | SurveyedRow) -> str:

@@ -152,7 +152,10 @@ class RequestBuilder:
         if order.subject_key_id is not None:
             return None, None
         if order.reuse_key_id is not None:
-            return await self.open_key(order.reuse_key_id), None
+            try:
+                return await self.open_key(order.reuse_key_id), None
+            except KeyMissing:
+                pass  # it was destroyed since it was looked up; a certificate with a new key is better than none
         key = self._generate(order)
         key_id = uuid.uuid4()
         sealed = await envelope.seal_private_key(

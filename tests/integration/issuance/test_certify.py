@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from tests.integration.issuance.workshop import Workshop
 
 
-async def _certify(shop: Workshop, issuer: Issuer, owner: Owner, boundary: Boundary = no_boundary) -> Any:
+async def _certify(
+    shop: Workshop,
+    issuer: Issuer,
+    owner: Owner,
+    boundary: Boundary = no_boundary,
+    *,
+    now: datetime | None = None,
+    keep_key: bool = False,
+) -> Any:
     certifier = Certifier(
         organization_id=ORGANIZATION,
         authorities=Authorities(token=shop.token, store=AuthorityStore(shop.database)),
@@ -39,9 +47,10 @@ async def _certify(shop: Workshop, issuer: Issuer, owner: Owner, boundary: Bound
         keys=shop.keys,
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
-    admitted = Admitted(spec=parse_certificate(LEAF), policy=policy, issuer=issuer, issuer_name="shop/root")
+    manifest = LEAF | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})
+    admitted = Admitted(spec=parse_certificate(manifest), policy=policy, issuer=issuer, issuer_name="shop/root")
     body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}}
-    return await certifier.certify(owner, body, admitted, now=datetime.now(UTC))
+    return await certifier.certify(owner, body, admitted, now=now or datetime.now(UTC))
 
 
 def _meanwhile(workshop: Opener, owner: Owner, at: str) -> Boundary:
@@ -82,5 +91,31 @@ def test_certificate_that_another_recorded_as_revoked(workshop: Opener, *, left_
             following = await _certify(shop, issuer, owner)
             assert isinstance(following, Publication)
             assert following.revision == 2
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["before-the-look", "after-it"])
+def test_a_key_that_was_destroyed_is_not_used_again(workshop: Opener, *, known: bool) -> None:
+    """A rotationPolicy of Never, and retention has taken the key of what ended long ago: there is a new one."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, owner = await shop.root(), shop.owner("web")
+            await shop.issue(issuer, owner)
+            newest = await shop.history.newest(owner)
+            assert newest is not None
+            await shop.query(
+                "UPDATE private_keys SET state = 'destroyed', destroyed_at = now(), wrapped_dek = NULL,"
+                " ciphertext = NULL WHERE id = %s RETURNING id",
+                newest.private_key_id,
+            )
+            if known:
+                renewed = await _certify(shop, issuer, owner, now=newest.not_after + timedelta(days=100), keep_key=True)
+                assert isinstance(renewed, Publication)
+            else:
+                await shop.issue(issuer, owner, revision=2, reuse_key_id=newest.private_key_id)
+            keys = await shop.query("SELECT private_key_id AS id FROM certificates WHERE name = 'web'")
+            assert len({row["id"] for row in keys}) == 2
 
     asyncio.run(act())

@@ -36,6 +36,7 @@ async def _findings(shop: Workshop) -> list[tuple[str, str, str]]:
         quarantine=QuarantineStore(shop.database, origin="test", version="0"),
         token=shop.token,
         hsm_keys=shop.hsm_keys,
+        cluster_id=shop.cluster_id,
     )
     await check.compare(report)
     # Other tests have left keys in the same token, which no row of this database owns.

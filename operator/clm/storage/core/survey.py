@@ -16,7 +16,7 @@ _COLUMNS = "id, namespace, name, revision, status, fingerprint_sha256"
 
 _ROWS = f"""
 SELECT {_COLUMNS} FROM certificate_metadata
-WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
+WHERE deleted_at IS NULL AND cluster_id = %(cluster_id)b AND id > %(after)b ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - constants only
 
 _SOME = f"SELECT {_COLUMNS} FROM certificate_metadata WHERE deleted_at IS NULL AND id = ANY(%(ids)b)"  # noqa: S608
@@ -75,8 +75,9 @@ class SurveyedRow(NamedTuple):
 class CoreSurvey:
     """Whole-table reads, and the one write that no publication makes: a status that was changed by hand."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, cluster_id: uuid.UUID) -> None:
         self._database = database
+        self._cluster_id = cluster_id
 
     async def rows(self) -> AsyncIterator[list[SurveyedRow]]:
         """Iterate over every row in order of id, a page at a time."""
@@ -112,5 +113,5 @@ class CoreSurvey:
 
     async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(query.encode(), parameters | {"cluster_id": self._cluster_id})
             return await cursor.fetchall()

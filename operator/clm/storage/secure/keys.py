@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from clm.resources.key_states import DESTRUCTION_BEGUN
 from clm.resources.records import HsmKeyRow, Owner
 from clm.storage import audit_sql
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from datetime import timedelta
 
     from clm.resources.audit import AuditRecord
     from clm.resources.key_states import Cryptoperiod
@@ -78,6 +80,12 @@ ORDER BY created_at
 _NEXT_VERSION = """
 SELECT coalesce(max(version), 0) + 1 FROM encryption_keys
 WHERE purpose = 'ca-signing' AND cluster_id = %(cluster_id)s AND resource_uid = %(resource_uid)s
+"""
+
+_STUCK = """
+SELECT id FROM encryption_keys
+WHERE (state = 'generating' AND created_at < now() - %(older_than)s)
+   OR (state <> 'destroyed' AND starts_with(state_reason, %(begun)s) AND updated_at < now() - %(older_than)s)
 """
 
 _LOCK = f"SELECT {_COLUMNS} FROM encryption_keys WHERE id = %(id)s FOR UPDATE"  # noqa: S608
@@ -206,6 +214,12 @@ class KeyStore:
     async def all_rows(self) -> list[HsmKeyRow]:
         """Every row, whatever its state: what the token's objects are compared with."""
         return await self._rows(f"SELECT {_COLUMNS} FROM encryption_keys ORDER BY created_at", {})  # noqa: S608
+
+    async def stuck(self, *, older_than: timedelta) -> set[uuid.UUID]:
+        """Keys whose making or destruction has begun so long ago, and not ended."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_STUCK, {"older_than": older_than, "begun": DESTRUCTION_BEGUN})
+            return {row[0] for row in await cursor.fetchall()}
 
     async def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[HsmKeyRow]:
         async with (

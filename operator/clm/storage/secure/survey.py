@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 # The digest is that of the stored octets: the column fingerprint_sha256 could have been changed with the inventory.
-_COLUMNS = "id, namespace, name, revision, state, private_key_id, sha256(certificate)"
+_COLUMNS = """
+id, namespace, name, revision, state, private_key_id, sha256(certificate),
+not_after < now() AND EXISTS (
+    SELECT FROM private_keys k WHERE k.id = private_key_id AND k.state = 'destroyed') AS key_went
+"""
 
 # A UUID is compared as a number: the nil UUID comes before every other.
 _CERTIFICATES = f"""
 SELECT {_COLUMNS} FROM certificates
-WHERE deleted_at IS NULL AND id > %(after)b ORDER BY id LIMIT %(limit)s
+WHERE deleted_at IS NULL AND cluster_id = %(cluster_id)b AND id > %(after)b ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - constants only
 
 _SOME = f"SELECT {_COLUMNS} FROM certificates WHERE deleted_at IS NULL AND id = ANY(%(ids)b)"  # noqa: S608
@@ -27,13 +31,14 @@ _OCTETS = "SELECT certificate FROM certificates WHERE id = %(id)b"
 
 _PENDING = """
 SELECT id, namespace, name, revision FROM certificate_requests
-WHERE state = 'pending' AND created_at < now() - interval '60 seconds' ORDER BY created_at
+WHERE cluster_id = %(cluster_id)b AND state = 'pending' AND created_at < now() - interval '60 seconds'
+ORDER BY created_at
 """
 
 _UNRECORDED = """
 SELECT r.id, r.namespace, r.name, r.revision
 FROM certificate_requests r LEFT JOIN certificates c ON c.request_id = r.id
-WHERE r.state IN ('issued', 'superseded') AND c.id IS NULL
+WHERE r.cluster_id = %(cluster_id)b AND r.state IN ('issued', 'superseded') AND c.id IS NULL
 """
 
 _REPUBLISH = """
@@ -49,7 +54,11 @@ SELECT organization_id, 'operator', 'clm-check', 'integrity.repair', 'certificat
 FROM again
 """
 
-_OUTBOX = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM clm_work.outbox"
+_OUTBOX = """
+SELECT count(*), coalesce(extract(epoch FROM now() - min(o.created_at)), 0)
+FROM clm_work.outbox o JOIN certificates c ON c.id = o.id
+WHERE c.cluster_id = %(cluster_id)b
+"""
 
 _ON_THEIR_WAY = """
 SELECT id FROM clm_work.outbox WHERE id = ANY(%(ids)b) AND created_at > now() - interval '60 seconds'
@@ -70,7 +79,10 @@ _ERASED = "SELECT subject_id FROM clm_meta.erasure_tombstones"
 
 
 class SurveyedCertificate(NamedTuple):
-    """One recorded certificate; `digest` is the SHA-256 of its DER."""
+    """One recorded certificate; `digest` is the SHA-256 of its DER.
+
+    `key_went`: it has expired, and its private key was destroyed since, as retention does.
+    """
 
     id: uuid.UUID
     namespace: str
@@ -79,6 +91,7 @@ class SurveyedCertificate(NamedTuple):
     state: str
     private_key_id: uuid.UUID | None
     digest: bytes
+    key_went: bool
 
 
 class UnfinishedRequest(NamedTuple):
@@ -91,10 +104,15 @@ class UnfinishedRequest(NamedTuple):
 
 
 class SecureSurvey:
-    """Whole-database reads, and the one write that repairs: putting certificates back into the outbox."""
+    """Reads what is one cluster's, and the one write that repairs: putting certificates back into the outbox.
 
-    def __init__(self, database: Database) -> None:
+    Clusters may share the databases: what another is in the middle of is not this one's finding. Ids are looked up
+    wherever they are from.
+    """
+
+    def __init__(self, database: Database, *, cluster_id: uuid.UUID) -> None:
         self._database = database
+        self._cluster_id = cluster_id
 
     async def certificates(self) -> AsyncIterator[list[SurveyedCertificate]]:
         """Iterate over every certificate in order of id, a page at a time."""
@@ -151,5 +169,5 @@ class SecureSurvey:
 
     async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(query.encode(), parameters | {"cluster_id": self._cluster_id})
             return await cursor.fetchall()
