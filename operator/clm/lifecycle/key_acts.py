@@ -8,12 +8,12 @@ and completes it. Nothing is destroyed that something depends on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from clm.errors import KeyInUse, KeyMissing
 from clm.hsm.keys import destroy_key
 from clm.resources.audit import AuditRecord
-from clm.resources.key_states import ACTS, TRANSITIONS
+from clm.resources.key_states import ACTS, DESTRUCTION_BEGUN, TRANSITIONS
 
 if TYPE_CHECKING:
     import uuid
@@ -68,14 +68,33 @@ class KeyActs:
             raise KeyMissing(f"key {key.label} is in token {key.token_serial}, and this one is {token.serial}")
         details: dict[str, Any] = {"from": key.state, "to": "destroyed", "step": "begun"}
         begun = _record(key, "key.destroy", self._actor, reason=reason, details=details)
-        await self._store.begin_destruction(key_id, reason=reason, audit=begun)
+        before = await self._store.begin_destruction(key_id, permit=require_destroyable, reason=reason, audit=begun)
+        if before is None:
+            raise KeyMissing(f"there is no key {key_id}")
         self._boundary("key.destruction-begun")
+        try:
+            return await self._destroy(token, key, reason=reason, details=details)
+        except KeyInUse as error:
+            # Where an earlier run had begun, its objects may be gone: then the row goes on saying so.
+            if not (before.state_reason or "").startswith(DESTRUCTION_BEGUN):
+                refused = _record(
+                    key,
+                    "key.destroy",
+                    self._actor,
+                    reason=str(error),
+                    outcome="denied",
+                    details={**details, "step": "refused"},
+                )
+                await self._store.take_back_destruction(before, reason=reason, audit=refused)
+            raise
+
+    async def _destroy(self, token: Token, key: KeyOverview, *, reason: str, details: dict[str, Any]) -> int:
         done = _record(key, "key.destroy", self._actor, reason=reason, details={**details, "step": "done"})
-        async with self._store.destroying(key_id, reason=reason, audit=done) as held:
+        async with self._store.destroying(key.id, reason=reason, audit=done) as held:
             if held is None:
-                raise KeyMissing(f"there is no key {key_id}")
+                raise KeyMissing(f"there is no key {key.id}")
             require_destroyable(held)
-            removed = await destroy_key(token, key_id, label=key.label)
+            removed = await destroy_key(token, key.id, label=key.label)
             self._boundary("key.objects-destroyed")
         self._boundary("key.destruction-recorded")
         return removed
@@ -104,7 +123,15 @@ def _require_step(key: KeyOverview, act: KeyAct) -> None:
         raise KeyInUse(f"key {key.label} is {key.state}, not suspended")
 
 
-def _record(key: KeyOverview, action: str, actor: Actor, *, reason: str, details: dict[str, Any]) -> AuditRecord:
+def _record(
+    key: KeyOverview,
+    action: str,
+    actor: Actor,
+    *,
+    reason: str,
+    details: dict[str, Any],
+    outcome: Literal["success", "denied"] = "success",
+) -> AuditRecord:
     return AuditRecord(
         organization_id=key.organization_id,
         action=action,  # type: ignore[arg-type]
@@ -112,6 +139,7 @@ def _record(key: KeyOverview, action: str, actor: Actor, *, reason: str, details
         object_id=str(key.id),
         actor_type="user",
         actor_id=actor.id,
+        outcome=outcome,
         reason=reason,
         details={"purpose": key.purpose, "label": key.label, "version": key.version, **details},
     )

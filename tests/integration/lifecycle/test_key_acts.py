@@ -11,14 +11,19 @@ from pkcs11 import Attribute, KeyType
 
 from clm.errors import KeyInUse, KeyMissing, KeyNotActive
 from clm.hsm.keys import find_signing_key
+from clm.lifecycle.boundaries import no_boundary
+from clm.lifecycle.key_acts import Actor, KeyActs
 from clm.resources.key_states import TRANSITIONS, Cryptoperiods
+from clm.storage.secure.destruction import PrivateKeyDestruction
+from clm.storage.secure.key_acts import KeyActStore
 from tests.integration.lifecycle.killing import kill_at
-from tests.integration.lifecycle.parts import ORGANIZATION
+from tests.integration.lifecycle.parts import AUDIT, ORGANIZATION
 from tests.sql import rows
 
 if TYPE_CHECKING:
     from clm.hsm.session import SessionContext
     from clm.resources.records import HsmKeyRow
+    from clm.storage.secure.key_acts import KeyOverview
     from tests.integration.lifecycle.parts import Parts, Site
 
 
@@ -186,3 +191,95 @@ def _state(site: Site, key: HsmKeyRow) -> str:
 def _insert(site: Site, table: str, values: dict[str, object]) -> uuid.UUID:
     with psycopg.connect(site.databases.superuser_dsn("secure"), autocommit=True) as connection:
         return rows.insert(connection, table, values)
+
+
+def test_a_destruction_that_is_refused_changes_nothing(site: Site) -> None:
+    """A hold that came after the look and before the lock: the key keeps its reason, and no destruction has begun."""
+    key = site.do(lambda parts: parts.ca_key())
+    site.do(lambda parts: parts.key_acts().change(key.id, "deactivate", reason="replaced"))
+
+    async def act(parts: Parts) -> None:
+        store = _HoldingStore(parts.secure, **AUDIT)
+        store.site = site
+        acts = KeyActs(store=store, boundary=no_boundary, actor=Actor("account:test"))
+        with pytest.raises(KeyInUse, match="legal hold"):
+            await acts.destroy(parts.token, key.id, reason="drill")
+
+    site.do(act)
+    assert _reason(site, key) == "replaced"
+    assert "key.destroy" not in site.actions("secure", key.id)
+
+
+def test_a_destruction_that_is_refused_after_its_first_commit_is_taken_back(site: Site) -> None:
+    """A hold between the two commits: nothing was destroyed, so that nothing is reported as unfinished for ever."""
+    key = site.do(lambda parts: parts.ca_key())
+    site.do(lambda parts: parts.key_acts().change(key.id, "deactivate", reason="replaced"))
+
+    async def act(parts: Parts) -> None:
+        acts = parts.key_acts(lambda name: _hold(site) if name == "key.destruction-begun" else None)
+        with pytest.raises(KeyInUse, match="legal hold"):
+            await acts.destroy(parts.token, key.id, reason="drill")
+        assert await find_signing_key(parts.token, key.id) is not None
+
+    site.do(act)
+    assert _reason(site, key) == "replaced"
+    (refused,) = site.query(
+        "secure",
+        "SELECT outcome, reason FROM secure_audit_log WHERE object_id = %(id)s AND details->>'step' = 'refused'",
+        id=str(key.id),
+    )
+    assert refused == {"outcome": "denied", "reason": "key clm-ca-root is under legal hold"}
+
+
+def test_a_destruction_that_another_run_has_begun_is_not_taken_back(site: Site) -> None:
+    """After a crash its objects may be gone: whatever refuses the next run, the row goes on saying so."""
+    key = site.do(lambda parts: parts.ca_key())
+    site.do(lambda parts: parts.key_acts().change(key.id, "deactivate", reason="replaced"))
+    kill_at(site, "destroy", key.id, "key.objects-destroyed")
+
+    async def act(parts: Parts) -> None:
+        acts = parts.key_acts(lambda name: _hold(site) if name == "key.destruction-begun" else None)
+        with pytest.raises(KeyInUse, match="legal hold"):
+            await acts.destroy(parts.token, key.id, reason="drill")
+
+    site.do(act)
+    assert _reason(site, key).startswith("destruction begun: ")
+
+
+def test_a_leaf_key_under_a_hold_that_came_meanwhile_stays(site: Site) -> None:
+    """The hold is looked for under the lock, whatever was seen before."""
+    kek = site.do(_kek_id)
+    key_id = _insert(site, "private_keys", rows.private_key(kek))
+
+    async def act(parts: Parts) -> None:
+        keys = PrivateKeyDestruction(parts.secure, **AUDIT)
+        leaf = await keys.one(key_id)
+        assert leaf is not None
+        assert not leaf.legal_hold
+        site.query("secure", "UPDATE private_keys SET legal_hold = true")
+        with pytest.raises(KeyInUse, match="legal hold"):
+            await keys.destroy_one(leaf, reason="drill", actor="account:test")
+
+    site.do(act)
+    assert site.query("secure", "SELECT state FROM private_keys") == [{"state": "active"}]
+
+
+class _HoldingStore(KeyActStore):
+    """The store of a process beside which somebody sets a hold after it has looked at a key."""
+
+    site: Site
+
+    async def one(self, key_id: uuid.UUID) -> KeyOverview | None:
+        """Look; then the hold is set."""
+        found = await super().one(key_id)
+        _hold(self.site)
+        return found
+
+
+def _hold(site: Site) -> None:
+    site.query("secure", "UPDATE encryption_keys SET legal_hold = true WHERE purpose = 'ca-signing'")
+
+
+def _reason(site: Site, key: HsmKeyRow) -> str:
+    (row,) = site.query("secure", "SELECT state_reason FROM encryption_keys WHERE id = %(id)s", id=key.id)
+    return str(row["state_reason"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from clm.errors import KeyInUse
 from clm.resources.audit import AuditRecord
 from clm.storage import audit_sql
 
@@ -45,6 +46,8 @@ RETURNING k.id, k.organization_id, k.spki_sha256
 """  # noqa: S608 - constants only
 
 _ONE = "SELECT id, organization_id, state, legal_hold, spki_sha256 FROM private_keys WHERE id = %(id)s"
+
+_HELD = "SELECT legal_hold FROM private_keys WHERE id = %(id)s FOR UPDATE"
 
 _IN_USE = """
 SELECT (SELECT count(*) FROM certificates c
@@ -126,9 +129,14 @@ class PrivateKeyDestruction:
             return LeafKey(row[0], row[1], row[2], row[3], bytes(row[4])) if row else None
 
     async def destroy_one(self, key: LeafKey, *, reason: str, actor: str) -> int:
-        """Destroy one key by a person's word; returns how many certificates and requests need it: then it stays."""
+        """Destroy one key by a person's word; returns how many certificates and requests need it: then it stays.
+
+        Raises KeyInUse when it is under legal hold.
+        """
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT FROM private_keys WHERE id = %(id)s FOR UPDATE", {"id": key.id})
+            held = await (await connection.execute(_HELD, {"id": key.id})).fetchone()
+            if held is not None and held[0]:
+                raise KeyInUse(f"private key {key.id} is under legal hold")
             row = await (await connection.execute(_IN_USE, {"id": key.id})).fetchone()
             if row is not None and row[0]:
                 return int(row[0])

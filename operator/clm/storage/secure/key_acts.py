@@ -13,7 +13,7 @@ from clm.storage import audit_sql
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
     from clm.resources.audit import AuditRecord
@@ -64,6 +64,11 @@ WHERE issuer_key_id = %(id)s AND state = 'pending'
 """
 
 _REASON = "UPDATE encryption_keys SET state_reason = %(reason)s WHERE id = %(id)s"
+
+_TAKE_BACK = """
+UPDATE encryption_keys SET state_reason = %(former)s
+WHERE id = %(id)s AND state <> 'destroyed' AND state_reason = %(begun)s
+"""
 
 _STOPPED = """
 SELECT id, namespace, name, state, state_reason FROM encryption_keys
@@ -194,11 +199,29 @@ class KeyActStore:
             await self._change(connection, key_id, state, reason=reason, audit=audit)
             return True
 
-    async def begin_destruction(self, key_id: uuid.UUID, *, reason: str, audit: AuditRecord) -> None:
-        """Write down that the key is about to be destroyed in the token. Safe to repeat."""
+    async def begin_destruction(
+        self, key_id: uuid.UUID, *, permit: Callable[[KeyOverview], None], reason: str, audit: AuditRecord
+    ) -> KeyOverview | None:
+        """Write down that the key is about to be destroyed in the token; gives it as it was. Safe to repeat.
+
+        `permit` looks at the key under the lock; what it raises leaves the row as it was. None: there is no such key.
+        """
         async with self._database.transaction() as connection:
-            cursor = await connection.execute(_REASON, {"id": key_id, "reason": f"{DESTRUCTION_BEGUN}{reason}"})
-            if cursor.rowcount:
+            state = await _locked_state(connection, key_id)
+            found = await _overviews(connection, _ONE, id=key_id)
+            if state is None or not found:
+                return None
+            permit(found[0])
+            await connection.execute(_REASON, {"id": key_id, "reason": f"{DESTRUCTION_BEGUN}{reason}"})
+            await self._audit(connection, audit)
+            return found[0]
+
+    async def take_back_destruction(self, before: KeyOverview, *, reason: str, audit: AuditRecord) -> None:
+        """Take back what `begin_destruction` wrote: nothing was destroyed, and the key's own reason counts again."""
+        values = {"id": before.id, "former": before.state_reason, "begun": f"{DESTRUCTION_BEGUN}{reason}"}
+        async with self._database.transaction() as connection:
+            taken_back = await connection.execute(_TAKE_BACK, values)
+            if taken_back.rowcount:
                 await self._audit(connection, audit)
 
     @asynccontextmanager
