@@ -35,7 +35,8 @@ CREATE TABLE clm_meta.erasure_tombstones (
     subject_id uuid NOT NULL UNIQUE,
     erased_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     reason text NOT NULL CHECK (reason <> ''),
-    actor_id text NOT NULL CHECK (actor_id <> '')
+    actor_id text NOT NULL CHECK (actor_id <> ''),
+    name_digest bytea CHECK (octet_length(name_digest) = 32)
 );
 
 CREATE TRIGGER erasure_tombstones_only_added BEFORE UPDATE OR DELETE ON clm_meta.erasure_tombstones
@@ -76,7 +77,7 @@ GRANT SELECT ON clm_work.integrity_reports, clm_meta.erasure_tombstones TO clm_o
 GRANT INSERT (organization_id, started_at, origin, opened_keys, compared, finding_count, findings)
     ON clm_work.integrity_reports TO clm_operator_core;
 GRANT DELETE ON clm_work.integrity_reports TO clm_operator_core;
-GRANT INSERT (organization_id, subject_id, erased_at, reason, actor_id)
+GRANT INSERT (organization_id, subject_id, erased_at, reason, actor_id, name_digest)
     ON clm_meta.erasure_tombstones TO clm_operator_core;
 -- Who asked is personal data: it goes when the person's data are erased, and what was refused forgets it in time.
 GRANT UPDATE (requested_by) ON public.certificate_metadata, public.workflow_instances TO clm_operator_core;
@@ -102,6 +103,7 @@ COMMENT ON COLUMN clm_meta.erasure_tombstones.subject_id IS 'Id of the user: a p
 COMMENT ON COLUMN clm_meta.erasure_tombstones.erased_at IS 'When the data were erased first.';
 COMMENT ON COLUMN clm_meta.erasure_tombstones.reason IS 'Why.';
 COMMENT ON COLUMN clm_meta.erasure_tombstones.actor_id IS 'Who erased them.';
+COMMENT ON COLUMN clm_meta.erasure_tombstones.name_digest IS 'scrypt of the login name, by which what a restore brings back under it is found. Who guesses a name can check it, slowly; nobody reads it.';
 
 INSERT INTO clm_meta.schema_migrations (version, name) VALUES (4, '004_data_lifecycle')
 ON CONFLICT DO NOTHING;

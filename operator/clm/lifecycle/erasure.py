@@ -11,15 +11,17 @@ are in both databases and in an exported file, have them erased again.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clm.errors import InvalidInput, UnderLegalHold
 from clm.lifecycle.subjects import subject_key_id
 from clm.resources.audit import AuditRecord
+from clm.resources.pseudonyms import name_digest
 from clm.resources.status import parse_time
 from clm.storage.tombstones import Tombstone
 
@@ -58,6 +60,7 @@ class Eraser:
         self._boundary = boundary
         self._actor = actor
         self._clock = clock
+        self._digests: dict[tuple[uuid.UUID, str], bytes] = {}
 
     async def find(self, who: str) -> Person:
         """Find a user by id or by name. Raises InvalidInput when there is none, or more than one."""
@@ -73,7 +76,12 @@ class Eraser:
         """Erase a person. Safe to repeat. Raises UnderLegalHold, DatabaseUnavailable."""
         stones = {stone.subject_id: stone for stone in await self._all_tombstones()}
         stone = stones.get(person.id) or Tombstone(
-            person.organization_id, person.id, self._clock(), reason, self._actor
+            person.organization_id,
+            person.id,
+            self._clock(),
+            reason,
+            self._actor,
+            await asyncio.to_thread(name_digest, person.organization_id, person.username),
         )
         await self._carry_out(stone, override_hold=lambda _: False)
         return stone
@@ -106,6 +114,7 @@ class Eraser:
                 "erasedAt": stone.erased_at.isoformat(),
                 "reason": stone.reason,
                 "actor": stone.actor_id,
+                "nameDigest": stone.name_digest.hex() if stone.name_digest is not None else None,
             }
             for stone in stones
         ]
@@ -140,7 +149,7 @@ class Eraser:
             shredded = await self._subjects.shred(
                 stone,
                 key_id=subject_key_id(stone.organization_id, stone.subject_id),
-                username=person.username if person is not None else None,
+                names=(person.names if person is not None else []) or await self._names_of(stone),
                 audit=audit,
                 override_hold=override,
             )
@@ -152,6 +161,19 @@ class Eraser:
         if held is None:
             await self._persons.leave(stone)
         self._boundary("erasure.emptied")
+
+    async def _names_of(self, stone: Tombstone) -> list[str]:
+        """The login name of somebody whose row is empty, where clm_secure_db alone was restored and has it again."""
+        if stone.name_digest is None:
+            return []
+        for name in await self._subjects.requesters(stone.organization_id):
+            known = self._digests.get((stone.organization_id, name))
+            if known is None:
+                known = await asyncio.to_thread(name_digest, stone.organization_id, name)
+                self._digests[stone.organization_id, name] = known
+            if known == stone.name_digest:
+                return [name]
+        return []
 
 
 def read_export(text: str) -> list[Tombstone]:
@@ -165,12 +187,17 @@ def read_export(text: str) -> list[Tombstone]:
         raise InvalidInput("--from", f"cannot be read as exported tombstones: {error}") from None
 
 
-def _stone(entry: dict[str, str]) -> Tombstone:
+def _stone(entry: dict[str, Any]) -> Tombstone:
     erased_at = parse_time(entry["erasedAt"])
     if erased_at is None:
         raise ValueError("erasedAt is no time")
     return Tombstone(
-        uuid.UUID(entry["organization"]), uuid.UUID(entry["subject"]), erased_at, entry["reason"], entry["actor"]
+        uuid.UUID(entry["organization"]),
+        uuid.UUID(entry["subject"]),
+        erased_at,
+        entry["reason"],
+        entry["actor"],
+        bytes.fromhex(entry["nameDigest"]) if entry.get("nameDigest") else None,
     )
 
 

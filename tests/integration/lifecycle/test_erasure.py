@@ -19,6 +19,7 @@ from clm.storage.core.metadata import MetadataStore
 from clm.upkeep import build_eraser
 from tests.integration.lifecycle.killing import kill_at
 from tests.integration.lifecycle.parts import AUDIT
+from tests.sql import rows
 
 if TYPE_CHECKING:
     from clm.lifecycle.erasure import Eraser, Replayed
@@ -190,7 +191,96 @@ def test_an_erasure_that_was_killed_is_completed(site: Site, boundary: str, then
     assert site.actions("core", ADA) == ["subject.erase"]
 
 
-def _restore(site: Site, rows: dict[str, list[dict[str, Any]]], *, tombstones: bool) -> None:
+def _asked(site: Site, who: dict[str, str], organization: uuid.UUID = SYSTEM_ORGANIZATION) -> None:
+    """Have somebody ask for a rotation, a certificate and a revocation, and say why; the comment names nobody else."""
+    with psycopg.connect(site.databases.superuser_dsn("secure"), autocommit=True) as connection:
+        of = {"organization_id": organization, "requested_by": json.dumps(who)}
+        rows.insert(connection, "key_rotation_history", {**of, "target_kind": "certificates"})
+        ca = rows.insert(connection, "encryption_keys", rows.ca_key(organization_id=organization))
+        request = rows.insert(connection, "certificate_requests", rows.request(ca, **of))
+        values = rows.certificate(request, ca, organization_id=organization)
+        rows.insert(connection, "certificates", values)
+        revocation = {"certificate_id": request, "issuer_key_id": ca, "serial_number": values["serial_number"]}
+        rows.insert(connection, "certificate_revocations", {**of, **revocation, "comment": "left it"})
+    with psycopg.connect(site.databases.superuser_dsn("core"), autocommit=True) as connection:
+        rows.insert(connection, "certificate_metadata", rows.metadata(**of))
+
+
+def _asked_by(site: Site) -> list[tuple[str, dict[str, str]]]:
+    """Who is named as requester, by table."""
+    found = []
+    for database, table in (
+        ("secure", "key_rotation_history"), ("secure", "certificate_requests"), ("secure", "certificate_revocations"),
+        ("core", "certificate_metadata"),
+    ):  # fmt: skip
+        who = site.query(database, f"SELECT requested_by AS who FROM {table} WHERE requested_by <> '{{}}'")  # type: ignore[arg-type]
+        found += [(table, row["who"]) for row in who]
+    return found
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize("who", [{"username": "ADA.Lovelace"}, {"username": "a", "subject": str(ADA)}])
+def test_who_asked_is_forgotten_however_they_were_written_down(site: Site, who: dict[str, str]) -> None:
+    """By the name in any case, and by the id; what was said about it goes as well."""
+    _asked(site, who)
+    _erase(site)
+    assert _asked_by(site) == []
+    assert site.query("secure", "SELECT comment FROM certificate_revocations") == [{"comment": None}]
+
+
+@pytest.mark.usefixtures("ada")
+def test_a_namesake_in_another_organization_is_not_erased(site: Site) -> None:
+    """The same login name there is somebody else's; the id is the person's, also there."""
+    other, guest = uuid.UUID(int=98), uuid.UUID(int=99)
+    _asked(site, {"username": "ada.lovelace"}, other)
+    _asked(site, {"username": "guest", "subject": str(ADA)}, guest)
+    _erase(site)
+    assert {table for table, who in _asked_by(site) if who == {"username": "ada.lovelace"}} == {
+        "key_rotation_history", "certificate_requests", "certificate_revocations", "certificate_metadata",
+    }  # fmt: skip
+    assert len(_asked_by(site)) == 4
+    comments = site.query(
+        "secure", "SELECT comment FROM certificate_revocations WHERE organization_id = %(o)s", o=other
+    )
+    assert comments == [{"comment": "left it"}]
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize(
+    ("comment", "stays"),
+    [
+        ("asked for by ada.lovelace.", False), ("mail to ADA@example.com", False), ("Ada Lovelace has left", False),
+        ("the host ada.lovelace2 is gone", True), ("see adaXlovelace", True),
+    ],
+)  # fmt: skip
+def test_a_comment_that_names_the_person_goes(site: Site, comment: str, *, stays: bool) -> None:
+    """By login name, address or name, as words of their own; what was said about others stays."""
+    _asked(site, {"username": "grace"})
+    site.query("secure", "UPDATE certificate_revocations SET comment = %(comment)s", comment=comment)
+    _erase(site)
+    assert site.query("secure", "SELECT comment FROM certificate_revocations") == [
+        {"comment": comment if stays else None}
+    ]
+
+
+@pytest.mark.usefixtures("ada")
+@pytest.mark.parametrize("exported", [True, False], ids=["with-the-file", "without"])
+def test_clm_secure_db_restored_alone(site: Site, *, exported: bool) -> None:
+    """Its requests have the name again, and clm_core_db has forgotten it: it is found by the tombstone's digest."""
+    _erase(site)
+    file = site.do(lambda parts: _eraser(parts).export()) if exported else None
+    guards = "ALTER TABLE clm_meta.erasure_tombstones {} TRIGGER ALL"
+    for statement in (guards.format("DISABLE"), "DELETE FROM clm_meta.erasure_tombstones", guards.format("ENABLE")):
+        site.query("secure", statement)
+    _asked(site, {"username": "Ada.Lovelace"})
+    _asked(site, {"username": "grace"})
+    site.query("core", "DELETE FROM certificate_metadata")
+    assert _replay(site, file).erased == [ADA]
+    assert {who["username"] for _, who in _asked_by(site)} == {"grace"}
+    assert _replay(site, file).erased == []
+
+
+def _restore(site: Site, backup: dict[str, list[dict[str, Any]]], *, tombstones: bool) -> None:
     """Bring back what an older backup has: the person's row and key, and no tombstone if that is older still."""
     guards = "ALTER TABLE clm_meta.erasure_tombstones {} TRIGGER ALL"
     for database in ("secure", "core"):
@@ -200,7 +290,7 @@ def _restore(site: Site, rows: dict[str, list[dict[str, Any]]], *, tombstones: b
             site.query(database, guards.format("ENABLE"))
     with psycopg.connect(site.databases.superuser_dsn("core"), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
-        (user,) = rows["users"]
+        (user,) = backup["users"]
         connection.execute(
             "UPDATE users SET username = %(username)s, display_name = %(display_name)s, email = %(email)s,"
             " status = 'active', erased_at = NULL, legal_hold = %(legal_hold)s, updated_at = %(updated_at)s"
@@ -209,7 +299,7 @@ def _restore(site: Site, rows: dict[str, list[dict[str, Any]]], *, tombstones: b
         )
     with psycopg.connect(site.databases.superuser_dsn("secure"), autocommit=True) as connection:
         connection.execute("ALTER TABLE encryption_keys DISABLE TRIGGER encryption_keys_state")
-        (key,) = rows["keys"]
+        (key,) = backup["keys"]
         connection.execute(
             "UPDATE encryption_keys SET state = 'active', wrapped_key = %(wrapped_key)s, destroyed_at = NULL"
             " WHERE id = %(id)s",

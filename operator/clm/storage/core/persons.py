@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clm.resources.audit import AuditRecord
     from clm.storage.database import Connection, Database
 
-_COLUMNS = "id, organization_id, username, status, legal_hold, updated_at"
+_COLUMNS = "id, organization_id, username, status, legal_hold, updated_at, display_name, email"
 
 _BY_NAME = f"SELECT {_COLUMNS} FROM users WHERE lower(username) = lower(%(name)s) ORDER BY created_at"  # noqa: S608
 _HELD = f"SELECT {_COLUMNS} FROM users WHERE id = %(id)s FOR UPDATE"  # noqa: S608
@@ -37,10 +37,16 @@ UPDATE user_organizations SET left_at = now() WHERE user_id = %(id)s AND left_at
 UPDATE workflow_steps SET approver = 'user:' || %(id)s::text, approver_identity = '{}', comment = NULL
 WHERE approver_user_id = %(id)s AND approver IS NOT NULL;
 UPDATE workflow_instances SET requested_by = '{}'
-WHERE requester_user_id = %(id)s OR requested_by->>'username' = %(username)s;
+WHERE requested_by <> '{}' AND (
+    requester_user_id = %(id)s OR requested_by->>'subject' = %(id)s::text
+    OR (organization_id = %(organization_id)s AND lower(requested_by->>'username') = lower(%(username)s::text)));
 UPDATE certificate_metadata SET requested_by = '{}'
-WHERE requested_by <> '{}' AND (owner_user_id = %(id)s OR requested_by->>'username' = %(username)s);
-UPDATE policies SET changed_by = '{}' WHERE changed_by->>'username' = %(username)s;
+WHERE requested_by <> '{}' AND (
+    owner_user_id = %(id)s OR requested_by->>'subject' = %(id)s::text
+    OR (organization_id = %(organization_id)s AND lower(requested_by->>'username') = lower(%(username)s::text)));
+UPDATE policies SET changed_by = '{}'
+WHERE changed_by->>'subject' = %(id)s::text
+   OR (organization_id = %(organization_id)s AND lower(changed_by->>'username') = lower(%(username)s::text));
 UPDATE users
 SET username = 'erased-' || id::text, display_name = NULL, email = NULL, identity_issuer = NULL,
     identity_subject = NULL, password_hash = NULL, totp_secret_wrapped = NULL, status = 'erased', legal_hold = false,
@@ -61,6 +67,13 @@ class Person:
     status: str
     legal_hold: bool
     updated_at: datetime
+    display_name: str | None
+    email: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called, the login name first; nothing once they are erased."""
+        return [] if self.status == "erased" else [it for it in (self.username, self.email, self.display_name) if it]
 
 
 class PersonStore:
@@ -117,7 +130,12 @@ class HeldPerson:
 
     async def empty(self, stone: Tombstone, audit: AuditRecord) -> None:
         """Empty all that tells who it is, end what they could do, and leave the tombstone."""
-        values = {"id": self.person.id, "username": self.person.username, "erased_at": stone.erased_at}
+        values = {
+            "id": self.person.id,
+            "organization_id": self.person.organization_id,
+            "username": self.person.username,
+            "erased_at": stone.erased_at,
+        }
         for statement in _EMPTY.split(";"):
             await self._connection.execute(statement.encode(), values)
         await self._connection.execute(tombstones.INSERT, stone._asdict())

@@ -69,11 +69,33 @@ WHERE purpose = 'subject-shred' AND organization_id = %(organization_id)s AND su
   AND state <> 'destroyed'
 """
 
+# A name is somebody else's in another organization; the id is the person's everywhere.
+_ASKED = """
+requested_by <> '{}' AND (
+    requested_by->>'subject' = %(subject)s
+    OR (organization_id = %(organization_id)s AND lower(requested_by->>'username') = lower(%(username)s::text)))
+"""
+
+# What was said about a revocation goes where the person asked for it or is named, as whole words in any case.
 _FORGET = (
-    "UPDATE certificate_requests SET requested_by = '{}' WHERE requested_by->>'username' = %(username)s",
-    "UPDATE certificate_revocations SET requested_by = '{}' WHERE requested_by->>'username' = %(username)s",
-    "UPDATE key_rotation_history SET requested_by = '{}' WHERE requested_by->>'username' = %(username)s",
+    f"""
+    UPDATE certificate_revocations SET comment = NULL
+    WHERE comment IS NOT NULL AND (({_ASKED}) OR (organization_id = %(organization_id)s AND comment ~* ANY(%(named)s::text[])))
+    """,  # noqa: S608 - constants only
+    *(
+        f"UPDATE {table} SET requested_by = '{{}}' WHERE {_ASKED}"  # noqa: S608 - constants only
+        for table in ("certificate_requests", "certificate_revocations", "key_rotation_history")
+    ),
 )
+
+_REQUESTERS = """
+SELECT lower(requested_by->>'username') FROM certificate_requests
+WHERE organization_id = %(organization_id)s AND requested_by ? 'username'
+UNION SELECT lower(requested_by->>'username') FROM certificate_revocations
+WHERE organization_id = %(organization_id)s AND requested_by ? 'username'
+UNION SELECT lower(requested_by->>'username') FROM key_rotation_history
+WHERE organization_id = %(organization_id)s AND requested_by ? 'username'
+"""
 
 _AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
 
@@ -138,19 +160,21 @@ class SubjectStore:
             return True
 
     async def shred(
-        self, stone: Tombstone, *, key_id: uuid.UUID, username: str | None, audit: AuditRecord, override_hold: bool
+        self, stone: Tombstone, *, key_id: uuid.UUID, names: Sequence[str], audit: AuditRecord, override_hold: bool
     ) -> bool:
         """Destroy every key of a person and leave the tombstone, in one transaction. Safe to repeat.
 
-        `key_id` is the id that a first key has; `username` is what requests have as requester. False, and nothing is
-        done, when a key of theirs is under legal hold and `override_hold` does not say that the hold is older.
+        `key_id` is the id that a first key has; `names` are what they were called, the login name first: requests have
+        it as requester. False, and nothing is done, when a key of theirs is under legal hold and `override_hold` does
+        not say that the hold is older.
         """
         values = {
             **stone._asdict(),
             "subject": str(stone.subject_id),
             "id": key_id,
             "label": _label(stone.subject_id),
-            "username": username,
+            "username": names[0] if names else None,
+            "named": [_whole_word(name) for name in names],
         }
         async with self._database.transaction() as connection:
             await connection.execute(_PLACEHOLDER, values)
@@ -159,9 +183,8 @@ class SubjectStore:
                 return False
             await connection.execute(_DEACTIVATE, values)
             destroyed = await connection.execute(_DESTROY, values)
-            if username is not None:
-                for statement in _FORGET:
-                    await connection.execute(statement.encode(), values)
+            for statement in _FORGET:
+                await connection.execute(statement.encode(), values)
             written = await connection.execute(tombstones.INSERT, values)
             if destroyed.rowcount or written.rowcount:
                 await self._audit(connection, audit)
@@ -172,6 +195,12 @@ class SubjectStore:
         async with self._database.connection() as connection:
             cursor = await connection.execute(tombstones.SELECT)
             return [Tombstone(*row) for row in await cursor.fetchall()]
+
+    async def requesters(self, organization_id: uuid.UUID) -> set[str]:
+        """Login names, in lower case, that requests, revocations and rotations of an organization have."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_REQUESTERS, {"organization_id": organization_id})
+            return {row[0] for row in await cursor.fetchall()}
 
     async def unshredded(self, subjects: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         """Which of these persons have a key that opens something."""
@@ -189,3 +218,9 @@ class SubjectStore:
 
 def _label(subject_id: uuid.UUID) -> str:
     return f"clm-subject-{subject_id}"
+
+
+def _whole_word(name: str) -> str:
+    """A regular expression of PostgreSQL for a name that stands by itself."""
+    literal = "".join(letter if letter.isalnum() else f"\\{letter}" for letter in name)
+    return f"(^|[^[:alnum:]]){literal}([^[:alnum:]]|$)"
