@@ -15,6 +15,7 @@ from clm.audit.archive import partition_of, read_archive, write_archive
 from clm.audit.checkpoint import Checkpoint, SignedNote
 from clm.audit.manifest import manifest_sha256
 from clm.audit.signer import TokenSigner
+from clm.cli.actor import the_actor
 from clm.cli.audit_options import dsn_of, dsn_option, errors_told
 from clm.cli.dependencies import everything, the_token
 from clm.cluster.anchors import AnchorStore
@@ -29,6 +30,7 @@ from clm.storage.seals import SealStore
 if TYPE_CHECKING:
     from clm.audit.archive import Archive
     from clm.factory import Dependencies
+    from clm.lifecycle.key_acts import Actor
     from clm.resources.seals import LedgerName
     from clm.storage.ledger import Ledger
 
@@ -119,7 +121,8 @@ async def _resume(settings: Settings, database: LedgerName, reason: str) -> str:
         notes = await _notes(SealStore(store, database), lost.batch)
         if any(SignedNote.parse(note).text == lost.text() for _, note in notes):
             raise AuditFailed(f"{name} is not behind its anchor")
-        await _record(dependencies, database, lost, reason, newest=notes[0][0] if notes else 0)
+        actor = await the_actor(settings, secure=dependencies.secure, core=dependencies.core, token=dependencies.token)
+        await _record(dependencies, database, lost, reason, actor=actor, newest=notes[0][0] if notes else 0)
         # Null takes the key out of the ConfigMap: a log without any seal has nothing to be anchored.
         newest = notes[0][1] if notes else None
         await anchors.write(standing, {f"{name}.superseded": given_up, name: newest})
@@ -137,7 +140,7 @@ async def _notes(store: SealStore, batch: int) -> list[tuple[int, str]]:
 
 
 async def _record(
-    dependencies: Dependencies, database: LedgerName, lost: Checkpoint, reason: str, *, newest: int
+    dependencies: Dependencies, database: LedgerName, lost: Checkpoint, reason: str, *, actor: Actor, newest: int
 ) -> None:
     store = dependencies.secure if database == "secure" else dependencies.core
     await RecordStore(store, database).record(
@@ -148,8 +151,8 @@ async def _record(
             object_id=lost.origin.database,
             reason=reason,
             actor_type="user",
-            actor_id=os.environ.get("USER") or "unknown",
-            details={"accepted_batch": newest, "given_up": lost.text()},
+            actor_id=actor.id,
+            details={**actor.details, "accepted_batch": newest, "given_up": lost.text()},
         )
     )
 

@@ -36,9 +36,9 @@ def key_store(secure: Database) -> KeyActStore:
     return KeyActStore(secure, **_audit())
 
 
-def key_acts(secure: Database, *, actor: str) -> KeyActs:
+def key_acts(secure: Database, *, actor: Actor) -> KeyActs:
     """Wire the acts on keys."""
-    return KeyActs(store=key_store(secure), boundary=no_boundary, actor=Actor(actor))
+    return KeyActs(store=key_store(secure), boundary=no_boundary, actor=actor)
 
 
 def leaf_keys(secure: Database) -> PrivateKeyDestruction:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from clm.cli.actor import actor_id
+from clm.cli.actor import the_actor
 from clm.cli.dependencies import both_databases
 from clm.dev.state import write_private
 from clm.errors import ClmError, InvalidInput
@@ -19,7 +19,8 @@ from clm.settings import Settings, settings_from_environment
 from clm.upkeep import build_eraser
 
 if TYPE_CHECKING:
-    from clm.lifecycle.erasure import Replayed
+    from clm.cli.dependencies import Databases
+    from clm.lifecycle.erasure import Eraser, Replayed
     from clm.storage.tombstones import Tombstone
 
 _REFUSED = 1
@@ -63,18 +64,23 @@ async def _erase(settings: Settings, user: str, reason: str | None) -> Tombstone
     if not reason:
         raise InvalidInput("--reason", "say why, for the record")
     async with both_databases(settings) as databases:
-        eraser = build_eraser(databases.secure, databases.core, actor=actor_id())
+        eraser = await _eraser(settings, databases)
         return await eraser.erase(await eraser.find(user), reason=reason)
 
 
 async def _export(settings: Settings) -> str:
     async with both_databases(settings) as databases:
-        return await build_eraser(databases.secure, databases.core, actor=actor_id()).export()
+        return await (await _eraser(settings, databases)).export()
 
 
 async def _replay(settings: Settings, imported: list[Tombstone]) -> Replayed:
     async with both_databases(settings) as databases:
-        return await build_eraser(databases.secure, databases.core, actor=actor_id()).replay(imported)
+        return await (await _eraser(settings, databases)).replay(imported)
+
+
+async def _eraser(settings: Settings, databases: Databases) -> Eraser:
+    actor = await the_actor(settings, secure=databases.secure, core=databases.core)
+    return build_eraser(databases.secure, databases.core, actor=actor.id)
 
 
 def _say(console: Console, replayed: Replayed) -> None:

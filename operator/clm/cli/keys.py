@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clm.cli.actor import actor_id
+from clm.cli.actor import the_actor
 from clm.cli.dependencies import both_databases, key_acts, key_store, leaf_keys, the_token
 from clm.errors import ClmError, KeyInUse, KeyMissing
 from clm.lifecycle.key_acts import require_destroyable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Coroutine
 
+    from clm.lifecycle.key_acts import Actor
     from clm.resources.key_states import KeyAct
     from clm.storage.secure.destruction import LeafKey, PrivateKeyDestruction
     from clm.storage.secure.key_acts import KeyOverview
@@ -87,11 +88,12 @@ async def _change(settings: Settings, key_id: uuid.UUID, act: KeyAct, reason: st
     async with both_databases(settings) as databases:
         leaves = leaf_keys(databases.secure)
         leaf = await leaves.one(key_id)
+        actor = await the_actor(settings, secure=databases.secure, core=databases.core)
         if leaf is not None and act == "compromise":
-            if not await leaves.compromise(leaf, reason=reason, actor=actor_id()):
+            if not await leaves.compromise(leaf, reason=reason, actor=actor.id):
                 raise KeyInUse(f"private key {leaf.id} is {leaf.state}")
             return f"Private key {leaf.id} is compromised. Revoke its certificates."
-        changed = await key_acts(databases.secure, actor=actor_id()).change(key_id, act, reason=reason)
+        changed = await key_acts(databases.secure, actor=actor).change(key_id, act, reason=reason)
     return f"Key {changed.label} ({changed.purpose}) is {changed.state}."
 
 
@@ -100,21 +102,26 @@ async def _destroy(settings: Settings, key_id: uuid.UUID, reason: str, label: st
         leaves = leaf_keys(databases.secure)
         leaf = await leaves.one(key_id)
         if leaf is not None:
-            return await _destroy_leaf(leaves, leaf, reason, label)
-        acts = key_acts(databases.secure, actor=actor_id())
-        key = await acts.find(key_id)
+            actor = await the_actor(settings, secure=databases.secure, core=databases.core)
+            return await _destroy_leaf(leaves, leaf, reason, label, actor)
+        key = await key_store(databases.secure).one(key_id)
+        if key is None:
+            raise KeyMissing(f"there is no key {key_id}")
         require_destroyable(key)
         _confirm(key.label, label, f"{key.purpose} key {key.label}, version {key.version}, in token {key.token_serial}")
         async with the_token(settings) as token:
-            removed = await acts.destroy(token, key_id, reason=reason)
+            actor = await the_actor(settings, secure=databases.secure, core=databases.core, token=token)
+            removed = await key_acts(databases.secure, actor=actor).destroy(token, key_id, reason=reason)
     return f"Key {key.label} is destroyed; {removed} objects went from the token."
 
 
-async def _destroy_leaf(leaves: PrivateKeyDestruction, leaf: LeafKey, reason: str, label: str | None) -> str:
+async def _destroy_leaf(
+    leaves: PrivateKeyDestruction, leaf: LeafKey, reason: str, label: str | None, actor: Actor
+) -> str:
     if leaf.legal_hold:
         raise KeyInUse(f"private key {leaf.id} is under legal hold")
     _confirm(str(leaf.id), label, f"private key {leaf.id} ({leaf.state})")
-    needed = await leaves.destroy_one(leaf, reason=reason, actor=actor_id())
+    needed = await leaves.destroy_one(leaf, reason=reason, actor=actor.id)
     if needed:
         raise KeyInUse(f"private key {leaf.id} cannot be destroyed: {needed} certificates or requests need it")
     return f"Private key {leaf.id} is destroyed; its certificates stay on record."

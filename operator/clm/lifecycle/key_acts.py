@@ -17,6 +17,7 @@ from clm.resources.key_states import ACTS, DESTRUCTION_BEGUN, TRANSITIONS
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Mapping
 
     from clm.hsm.token import Token
     from clm.lifecycle.boundaries import Boundary
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does it, for the record: a pseudonym."""
+    """Who does it, for the record: a pseudonym, and what `SubjectVault.seal` gave of them, where it could be sealed."""
 
     id: str
+    sealed: Mapping[str, Any] | None = None
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What goes into the details of a record."""
+        return {"actor": dict(self.sealed)} if self.sealed is not None else {}
 
 
 class KeyActs:
@@ -141,5 +148,5 @@ def _record(
         actor_id=actor.id,
         outcome=outcome,
         reason=reason,
-        details={"purpose": key.purpose, "label": key.label, "version": key.version, **details},
+        details={"purpose": key.purpose, "label": key.label, "version": key.version, **actor.details, **details},
     )

@@ -146,7 +146,7 @@ def test_a_key_that_is_destroyed_meanwhile_is_no_orphan(site: Site) -> None:
         return await _compare_token(parts, keys)
 
     assert site.do(act) == []
-    quarantined = "SELECT FROM clm_work.quarantined_objects WHERE label = 'clm-ca-mine-destroyed'"
+    quarantined = "SELECT id FROM clm_work.quarantined_objects WHERE label = 'clm-ca-mine-destroyed'"
     assert site.query("secure", quarantined) == []
     acts = "SELECT details->>'label' AS label FROM secure_audit_log WHERE action = 'key.quarantine'"
     assert {"label": "clm-ca-mine-destroyed"} not in site.query("secure", acts)
