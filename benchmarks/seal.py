@@ -36,6 +36,7 @@ from clm.dev.token import find_module, prepare_token
 from clm.hsm.keys import generate_signing_key
 from clm.hsm.token import Token
 from clm.resources.audit import AuditRecord
+from clm.resources.seals import KnownKey
 from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage import audit_sql
 from clm.storage.database import Database
@@ -169,13 +170,18 @@ async def measure(state: StateFolder, dsn: str, *, pairs: int, records: int) -> 
     await database.start()
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         await connection.execute("SELECT clm_guard.ensure_audit_partitions(1)")
-    sealer = Sealer(
-        origin=Origin(uuid.uuid4(), "clm_secure_db"),
-        store=SealStore(database, "secure"),
-        clock=lambda: datetime.now(UTC),
-    )
     results: dict[str, Any] = {}
     async for signer in with_token(state):
+
+        async def known_keys(spki: bytes = signer.spki) -> list[KnownKey]:
+            return [KnownKey(spki)]
+
+        sealer = Sealer(
+            origin=Origin(uuid.uuid4(), "clm_secure_db"),
+            store=SealStore(database, "secure"),
+            keys=known_keys,
+            clock=lambda: datetime.now(UTC),
+        )
         results["cost"] = await cost(dsn, sealer, signer, pairs)
         await seal_rest(sealer, signer)
         await fill(dsn, records)

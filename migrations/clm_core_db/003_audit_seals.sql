@@ -115,7 +115,7 @@ END
 $$;
 
 CREATE FUNCTION clm_guard.record_archive(
-    month date, records bigint, key_id uuid, spki bytea, manifest text, location text
+    month date, records bigint, key_id uuid, manifest text, location text
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     partition text := 'audit_log_' || to_char(record_archive.month, 'YYYY_MM');
@@ -123,8 +123,9 @@ BEGIN
     IF to_regclass('clm_audit_parts.' || partition) IS NULL THEN
         RAISE undefined_table USING MESSAGE = format('there is no partition %s', partition);
     END IF;
-    INSERT INTO clm_audit.sealing_keys (id, spki) VALUES (record_archive.key_id, record_archive.spki)
-    ON CONFLICT DO NOTHING;
+    IF NOT EXISTS (SELECT FROM clm_audit.seals s WHERE s.key_id = record_archive.key_id) THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'no seal was signed with that key';
+    END IF;
     INSERT INTO clm_audit.archives (month, partition, records, key_id, manifest, location)
     VALUES (record_archive.month, partition, record_archive.records, record_archive.key_id, record_archive.manifest,
             record_archive.location);
@@ -135,12 +136,44 @@ BEGIN
 END
 $$;
 
+-- The batch that covers a transaction: the last that begins at or before it, if it reaches that far.
+CREATE FUNCTION clm_guard.batch_of(epoch int, xid xid8) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT CASE WHEN batch_of.xid < last.to_xid THEN last.batch END
+    FROM (SELECT s.batch, s.to_xid FROM clm_audit.seals s
+          WHERE s.ledger_epoch = batch_of.epoch AND s.from_xid <= batch_of.xid
+          ORDER BY s.from_xid DESC LIMIT 1) AS last
+$$;
+
+-- A seal is inserted by the operator's user, never by the one who records and drops archives.
+CREATE FUNCTION clm_guard.archive_is_sealed(month date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    served constant text := current_setting('clm.organization', true);
+    sealed boolean;
+BEGIN
+    PERFORM set_config('clm.organization', '69b11eab-bcf8-5616-ad09-8b9c083389a8', true);
+    sealed := EXISTS (
+        SELECT FROM clm_audit.archives a JOIN public.audit_log r
+            ON r.action = 'audit.archive' AND r.object_type = 'audit-log' AND r.object_id = a.partition
+            AND r.occurred_at >= a.archived_at - interval '1 day'
+            AND r.details ->> 'manifest_sha256' = encode(sha256(convert_to(a.manifest, 'UTF8')), 'hex')
+        WHERE a.month = archive_is_sealed.month AND clm_guard.batch_of(r.ledger_epoch, r.txid) IS NOT NULL
+    );
+    PERFORM set_config('clm.organization', coalesce(served, ''), true);
+    RETURN sealed;
+END
+$$;
+
+-- It knows what is in this database: not whether a signature holds, nor whether any file exists. `clm audit archive` does.
 CREATE FUNCTION clm_guard.drop_archived_partition(month date, manifest_sha256 bytea) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '5s' AS $$
 DECLARE
     archive clm_audit.archives;
     standing bigint;
     unsealed bigint;
+    first_batch bigint;
+    last_batch bigint;
 BEGIN
     SELECT a.* INTO archive FROM clm_audit.archives a WHERE a.month = drop_archived_partition.month;
     IF NOT FOUND THEN
@@ -149,18 +182,49 @@ BEGIN
     IF sha256(convert_to(archive.manifest, 'UTF8')) <> manifest_sha256 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'that is not the manifest of the archive';
     END IF;
-    IF archive.month + interval '1 month' > clock_timestamp() THEN
-        RAISE check_violation USING MESSAGE = 'the month is not over';
+    IF archive.month + interval '1 month' + interval '90 days' > clock_timestamp() THEN
+        RAISE check_violation USING MESSAGE = 'the month has not been over for 90 days';
+    END IF;
+    IF NOT EXISTS (SELECT FROM clm_audit.seals s WHERE s.key_id = archive.key_id) THEN
+        RAISE check_violation USING MESSAGE = 'no seal was signed with the key of the archive';
+    END IF;
+    IF NOT clm_guard.archive_is_sealed(archive.month) THEN
+        RAISE check_violation USING MESSAGE = 'the record of the archive is not sealed yet';
     END IF;
     EXECUTE format('LOCK TABLE clm_audit_parts.%I IN SHARE MODE', archive.partition);
+    -- One range after the other is one long range: there are as many as there are holes, and a record is looked for in few.
     EXECUTE format(
-        'SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM clm_audit.seals s'
+        'WITH marked AS ('
+        '    SELECT ledger_epoch, from_xid, to_xid, from_xid IS DISTINCT FROM lag(to_xid)'
+        '        OVER (PARTITION BY ledger_epoch ORDER BY from_xid) AS begins FROM clm_audit.seals'
+        '), numbered AS ('
+        '    SELECT ledger_epoch, from_xid, to_xid, count(*) FILTER (WHERE begins)'
+        '        OVER (PARTITION BY ledger_epoch ORDER BY from_xid) AS number FROM marked'
+        '), ranges AS MATERIALIZED ('
+        '    SELECT ledger_epoch, min(from_xid::text::numeric)::text::xid8 AS from_xid,'
+        '        max(to_xid::text::numeric)::text::xid8 AS to_xid FROM numbered GROUP BY ledger_epoch, number'
+        ')'
+        'SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT FROM ranges s'
         ' WHERE s.ledger_epoch = p.ledger_epoch AND s.from_xid <= p.txid AND s.to_xid > p.txid))'
         ' FROM clm_audit_parts.%I p', archive.partition) INTO standing, unsealed;
     IF standing <> archive.records OR unsealed > 0 THEN
         RAISE check_violation USING MESSAGE = format(
             '%s has %s records, %s of them not sealed; archived are %s',
             archive.partition, standing, unsealed, archive.records);
+    END IF;
+    EXECUTE format(
+        'SELECT (SELECT clm_guard.batch_of(ledger_epoch, txid) FROM clm_audit_parts.%1$I ORDER BY ledger_epoch, txid LIMIT 1),'
+        ' (SELECT clm_guard.batch_of(ledger_epoch, txid) FROM clm_audit_parts.%1$I'
+        '  ORDER BY ledger_epoch DESC, txid DESC LIMIT 1)', archive.partition) INTO first_batch, last_batch;
+    -- What the manifest says of itself, in its own lines, as `clm audit archive` writes it.
+    IF archive.manifest NOT LIKE
+        E'clm-audit/v1 %\n' || format(E'archive %s\nrecords %s\n', to_char(archive.month, 'YYYY-MM'), standing) || 'root %'
+        OR archive.manifest NOT LIKE format(
+            E'%%\nbatches %s %s\n%%', coalesce(first_batch, 0), coalesce(last_batch, 0))
+    THEN
+        RAISE check_violation USING MESSAGE = format(
+            'the manifest is not of the %s records of %s in batches %s to %s',
+            standing, archive.partition, first_batch, last_batch);
     END IF;
     PERFORM clm_guard.record_act('audit.drop', archive.partition, NULL, format('{"records":%s}', standing));
     EXECUTE format('DROP TABLE clm_audit_parts.%I', archive.partition);
@@ -178,10 +242,11 @@ GRANT INSERT (batch, ledger_epoch, from_xid, to_xid, records, total, root, previ
     ON clm_audit.seals TO clm_operator_core;
 GRANT USAGE ON SCHEMA clm_guard TO clm_archiver, clm_migrator;
 REVOKE ALL ON FUNCTION clm_guard.record_act(text, text, text, text), clm_guard.begin_ledger_epoch(text),
-    clm_guard.record_archive(date, bigint, uuid, bytea, text, text), clm_guard.drop_archived_partition(date, bytea)
+    clm_guard.record_archive(date, bigint, uuid, text, text), clm_guard.batch_of(int, xid8),
+    clm_guard.archive_is_sealed(date), clm_guard.drop_archived_partition(date, bytea)
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION clm_guard.begin_ledger_epoch(text) TO clm_migrator;
-GRANT EXECUTE ON FUNCTION clm_guard.record_archive(date, bigint, uuid, bytea, text, text),
+GRANT EXECUTE ON FUNCTION clm_guard.record_archive(date, bigint, uuid, text, text), clm_guard.archive_is_sealed(date),
     clm_guard.drop_archived_partition(date, bytea) TO clm_archiver;
 
 -- ---------------------------------------------------------------------------------------------- comments
@@ -219,8 +284,10 @@ COMMENT ON COLUMN clm_audit.archives.location IS 'Where the archive was written 
 COMMENT ON COLUMN clm_audit.archives.archived_at IS 'When it was written and read back.';
 COMMENT ON FUNCTION clm_guard.record_act(text, text, text, text) IS 'Writes an audit record of an act on the audit log itself.';
 COMMENT ON FUNCTION clm_guard.begin_ledger_epoch(text) IS 'To be called after a logical restore, before anything is written: records get a new epoch, as transaction ids begin anew. Gives the epoch.';
-COMMENT ON FUNCTION clm_guard.record_archive(date, bigint, uuid, bytea, text, text) IS 'Records that a month was archived, with the signed manifest.';
-COMMENT ON FUNCTION clm_guard.drop_archived_partition(date, bytea) IS 'Drops the partition of an archived month, when it holds just what was archived and all of it is sealed. Gives the number of records that went.';
+COMMENT ON FUNCTION clm_guard.record_archive(date, bigint, uuid, text, text) IS 'Records that a month was archived, with the manifest, said to be signed with a key that seals were signed with. It verifies no signature.';
+COMMENT ON FUNCTION clm_guard.batch_of(int, xid8) IS 'The batch that covers a transaction; null where it is not sealed.';
+COMMENT ON FUNCTION clm_guard.archive_is_sealed(date) IS 'Whether the record that a month was archived is itself sealed: before that nothing is dropped.';
+COMMENT ON FUNCTION clm_guard.drop_archived_partition(date, bytea) IS 'Drops the partition of a month that has been over for 90 days, when the record of its archive is sealed, the manifest names its number of records and its batches, and all of them are sealed. It verifies no signature and reads no file. Gives the number of records that went.';
 
 INSERT INTO clm_meta.schema_migrations (version, name) VALUES (3, '003_audit_seals')
 ON CONFLICT DO NOTHING;

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry
@@ -61,6 +62,7 @@ from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
+from clm.storage.secure.sealing_keys import sealing_keys
 from clm.storage.secure.survey import SecureSurvey
 from clm.upkeep import build_eraser, build_integrity, build_retention
 
@@ -293,6 +295,7 @@ def _build_sealing(
             Sealer(
                 origin=Origin(settings.cluster_id, DATABASES[ledger]),
                 store=SealStore(databases[ledger], ledger),
+                keys=partial(sealing_keys, dependencies.secure),
                 clock=_utc_now,
             ),
             RecordStore(databases[ledger], ledger),
@@ -302,6 +305,7 @@ def _build_sealing(
     return SealingController(
         logs=logs,
         signer=SealingKey(token=dependencies.token, keys=hsm_keys, store=keys).signer,
+        keys=partial(sealing_keys, dependencies.secure),
         anchors=AnchorStore(dependencies.client, namespace=settings.namespace),
         anchor_file=settings.audit_anchor_file,
         anchor_interval_s=settings.audit_anchor_interval_s,

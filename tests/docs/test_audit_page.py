@@ -22,6 +22,7 @@ from clm.audit.checkpoint import Origin, public_pem
 from clm.audit.dump import export
 from clm.audit.seal import Sealer
 from clm.resources.audit import AuditRecord
+from clm.resources.seals import KnownKey
 from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage.database import Database
 from clm.storage.ledger import open_ledger
@@ -64,10 +65,14 @@ async def seal_some(dsn: str, signer: FileSigner) -> None:
     async def open_signer() -> FileSigner:
         return signer
 
+    async def known_keys() -> list[KnownKey]:
+        return [KnownKey(signer.spki)]
+
     try:
         sealer = Sealer(
             origin=Origin(uuid.uuid4(), "clm_core_db"),
             store=SealStore(database, "core"),
+            keys=known_keys,
             clock=lambda: datetime.now(UTC),
         )
         for batch in range(BATCHES):

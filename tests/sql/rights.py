@@ -314,10 +314,10 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
 CALLS: dict[tuple[DatabaseName, str], set[str]] = {
     ("secure", "clm_operator_secure"): {"ensure_audit_partitions"},
     ("secure", "clm_auditor"): set(),
-    ("secure", "clm_archiver"): {"record_archive", "drop_archived_partition"},
+    ("secure", "clm_archiver"): {"record_archive", "archive_is_sealed", "drop_archived_partition"},
     ("core", "clm_operator_core"): {"ensure_audit_partitions"},
     ("core", "clm_auditor"): set(),
-    ("core", "clm_archiver"): {"record_archive", "drop_archived_partition"},
+    ("core", "clm_archiver"): {"record_archive", "archive_is_sealed", "drop_archived_partition"},
     ("core", "clm_responder"): set(),
     ("core", "clm_webhook"): set(),
     ("core", "clm_api"): set(),

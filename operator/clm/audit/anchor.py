@@ -1,11 +1,11 @@
 """Anchors as they come: the data of the ConfigMap, its manifest as kubectl prints it, or a single note.
 
-For each log the key of its database's name holds the newest signed note. Beside it stands what is never taken away again:
+For each log the key of its database's name holds the newest signed note. Beside it stands what is never taken away:
 
     public-key.pem                        the public keys that notes verify under, those of former keys included
     <database>.superseded.<n>             the n-th anchor that a person gave up, after a line `accepted <batch>`
-    <database>.compromised.<sha-256>      of a key that was called compromised: the newest note then; what the key signed
-                                          after it is not trusted. Empty: nothing that it signed is
+    <database>.compromised.<sha-256>      of a key that was called compromised: the newest note then. What it signed
+                                          later is not trusted; where this is empty, nothing is
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SUPERSEDED = ".superseded."
 _COMPROMISED = ".compromised."
 
 Ends = dict[bytes, Checkpoint | None]
-"""By the SHA-256 of a compromised public key: the newest batch when that was said; None where it is trusted for none."""
+"""By the SHA-256 of a compromised public key: the newest batch when that was said; None: it is trusted for none."""
 
 
 class GivenUp(NamedTuple):

@@ -5,10 +5,11 @@
         seals.jsonl.gz      the seals that cover them
         manifest.note       what of which batches is in it, signed
 
+0. Prove the seals from the first of the month on: each signed, each naming the one before, up to the anchor.
 1. Write the records; each must be one that its seal covers.
 2. Write the seals and the signed manifest.
 3. Read all of it back and prove it from the files alone.
-4. Record the archive in the database. From then on `clm_guard.drop_archived_partition` may drop the partition.
+4. Record the archive in the database. When that record is sealed, `clm_guard.drop_archived_partition` drops it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 
 import orjson
 
+from clm.audit.chain import NoteChain
 from clm.audit.checkpoint import Checkpoint, SignedNote, sign_note
 from clm.audit.dump import seal_from_json, seal_to_json
 from clm.audit.leaf import json_of_values, leaf_of, values_of_json, values_of_line
@@ -32,12 +34,13 @@ from clm.errors import ArchiveInvalid, NoteInvalid, RecordUnreadable
 from clm.resources.seals import DATABASES, TABLES, ArchiveRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
     from clm.audit.checkpoint import Origin, Signer
     from clm.audit.leaf import Leaf
+    from clm.audit.trust import Trust
     from clm.resources.seals import SealRow
     from clm.storage.ledger import Ledger
 
@@ -72,9 +75,16 @@ def partition_of(ledger: Ledger, month: date) -> str:
 
 
 async def write_archive(
-    ledger: Ledger, month: date, folder: Path, *, signer: Signer, origin: Origin, keys: Sequence[bytes]
+    ledger: Ledger,
+    month: date,
+    folder: Path,
+    *,
+    signer: Signer,
+    origin: Origin,
+    trust: Trust,
+    anchor: Checkpoint | None = None,
 ) -> Archive:
-    """Archive a month below `folder`. `keys` are the public keys that its seals may be signed by.
+    """Archive a month below `folder`. `trust` is in the keys that its seals may be signed by, known from elsewhere.
 
     Raises ArchiveInvalid when the month is not over, when a record of it is not the one that was sealed or not sealed
     yet, or when what was written does not read back; FileExistsError when it is archived there.
@@ -90,10 +100,12 @@ async def write_archive(
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    await _write(ledger, month, unfinished, signer=signer, origin=origin)
-    read_archive(unfinished, keys=[*keys, signer.spki])
+    if signer.spki not in trust.keys:
+        raise ArchiveInvalid(f"the key that would sign the archive ({signer.key_id}) is not trusted")
+    await _write(ledger, month, unfinished, signer=signer, origin=origin, trust=trust, anchor=anchor)
+    read_archive(unfinished, keys=trust.keys)
     unfinished.rename(target)
-    return read_archive(target, keys=[*keys, signer.spki])
+    return read_archive(target, keys=trust.keys)
 
 
 def read_archive(folder: Path, *, keys: Sequence[bytes]) -> Archive:
@@ -108,14 +120,25 @@ def read_archive(folder: Path, *, keys: Sequence[bytes]) -> Archive:
     return Archive(folder, note, manifest)
 
 
-async def _write(ledger: Ledger, month: date, target: Path, *, signer: Signer, origin: Origin) -> None:
-    content = _Content()
+async def _write(
+    ledger: Ledger,
+    month: date,
+    target: Path,
+    *,
+    signer: Signer,
+    origin: Origin,
+    trust: Trust,
+    anchor: Checkpoint | None,
+) -> None:
+    content, chain = _Content(), NoteChain(ledger, trust, origin, anchor)
     with _writing(target / RECORDS) as records, _writing(target / SEALS) as seals:
         for seal, batch in _batches(ledger, month):
+            chain.prove(seal)
             content.add(seal, batch)
             seals.write(orjson.dumps(seal_to_json(seal)) + b"\n")
             for line, _ in batch:
                 records.write(json_of_values(values_of_line(line)) + b"\n")
+        chain.end()
         content.files = {RECORDS: records.sha256(), SEALS: seals.sha256()}
     note = await sign_note(content.manifest(origin, month).text(), signer)
     with (target / MANIFEST).open("w", encoding="utf-8") as file:
@@ -148,6 +171,7 @@ class _Content:
     first: int = 0
     last: int = 0
     partial: dict[int, frozenset[int]] = field(default_factory=dict)
+    witnesses: dict[int, frozenset[str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     def add(self, seal: SealRow, batch: Sequence[tuple[bytes, Leaf]]) -> None:
@@ -161,6 +185,9 @@ class _Content:
                 raise ArchiveInvalid(f"record {leaf.id} of batch {seal.batch} is not as it was sealed")
             positions.add(places[leaf.hash])
             self.tree.append(leaf.hash)
+        told = _witnesses(leaf for _, leaf in batch)
+        if told:
+            self.witnesses[seal.batch] = told
         # Batches between that hold nothing of the month are named, too: all of the range would count as archived.
         for between in range(self.last + 1 if self.last else seal.batch, seal.batch):
             self.partial[between] = frozenset()
@@ -178,14 +205,19 @@ class _Content:
             first_batch=self.first,
             last_batch=self.last,
             partial=self.partial,
+            witnesses=self.witnesses,
             files=self.files,
         )
+
+
+def _witnesses(leaves: Iterable[Leaf]) -> frozenset[str]:
+    return frozenset(leaf.witness for leaf in leaves if leaf.witness is not None)
 
 
 def _prove(folder: Path, manifest: Manifest, keys: Sequence[bytes]) -> None:
     seals = iter(_lines(folder, SEALS, manifest))
     records = iter(_lines(folder, RECORDS, manifest))
-    tree, batch = TreeHasher(), 0
+    tree, batch, told = TreeHasher(), 0, dict[int, frozenset[str]]()
     held: Iterator[bytes] = iter(())
     for line in records:
         leaf = leaf_of(values_of_json(orjson.loads(line)))
@@ -195,9 +227,11 @@ def _prove(folder: Path, manifest: Manifest, keys: Sequence[bytes]) -> None:
         if leaf.fault is not None or leaf.hash != expected:
             raise ArchiveInvalid(f"record {leaf.id} is not as it was sealed in batch {batch}")
         tree.append(leaf.hash)
+        if leaf.witness is not None:
+            told[batch] = told.get(batch, frozenset()) | {leaf.witness}
     if next(held, None) is not None or next(seals, None) is not None:
         raise ArchiveInvalid("records are missing")
-    if (tree.size, tree.root()) != (manifest.records, manifest.root):
+    if (tree.size, tree.root(), told) != (manifest.records, manifest.root, manifest.witnesses):
         raise ArchiveInvalid("the records are not those of the manifest")
 
 

@@ -42,12 +42,13 @@ class _Writable(Protocol):
 
 
 _SCHEMA = """
-CREATE TABLE leaf (epoch INTEGER, txid INTEGER, id TEXT, occurred_at TEXT, hash BLOB, fault TEXT);
+CREATE TABLE leaf (epoch INTEGER, txid INTEGER, id TEXT, occurred_at TEXT, hash BLOB, fault TEXT,
+                   witness TEXT);
 CREATE TABLE seal (batch INTEGER, epoch INTEGER, from_xid INTEGER, to_xid INTEGER, records INTEGER, total INTEGER,
                    root BLOB, previous BLOB, sealed_at TEXT, key_id TEXT, note TEXT, leaves BLOB);
 CREATE TABLE archive (month TEXT, partition TEXT, records INTEGER, key_id TEXT, manifest TEXT, location TEXT);
 CREATE TABLE sealing_key (id TEXT, spki BLOB);
-CREATE TABLE ledger_epoch (epoch INTEGER);
+CREATE TABLE ledger_epoch (epoch INTEGER, next_xid INTEGER);
 """
 _COPY = re.compile(rb'COPY (?:"?(\w+)"?\.)?"?(\w+)"? \((.*)\) FROM stdin;')
 _PARTITION = re.compile(r"(secure_audit_log|audit_log)(_\d{4}_\d{2})?")
@@ -94,6 +95,11 @@ class Dump:
         """Epoch that records were written with last."""
         return int(self._connection.execute("SELECT coalesce(max(epoch), 1) FROM ledger_epoch").fetchone()[0])
 
+    def next_xid(self) -> int | None:
+        """The first transaction id that had not begun; a pg_dump does not tell."""
+        found = self._connection.execute("SELECT max(next_xid) FROM ledger_epoch").fetchone()[0]
+        return None if found is None else int(found)
+
 
 def export(ledger: Ledger, out: _Writable) -> int:
     """Write a log with its seals as lines of JSON; gives the number of records."""
@@ -101,7 +107,7 @@ def export(ledger: Ledger, out: _Writable) -> int:
     def line(kind: str, value: Mapping[str, Any]) -> None:
         out.write(orjson.dumps({"kind": kind, **value}) + b"\n")
 
-    line("log", {"database": DATABASES[ledger.ledger], "epoch": ledger.epoch()})
+    line("log", {"database": DATABASES[ledger.ledger], "epoch": ledger.epoch(), "nextXid": ledger.next_xid()})
     for key_id, spki in ledger.keys().items():
         line("key", {"id": str(key_id), "spki": base64.b64encode(spki).decode()})
     for seal in ledger.seals():
@@ -212,7 +218,7 @@ def _read_json(file: BinaryIO, connection: sqlite3.Connection, database: str) ->
         elif kind == "log":
             if value.get("database") != database:
                 raise RecordUnreadable(f"the file holds the log of {value.get('database')}, not of {database}")
-            connection.execute("INSERT INTO ledger_epoch VALUES (?)", (value.get("epoch"),))
+            connection.execute("INSERT INTO ledger_epoch VALUES (?, ?)", (value.get("epoch"), value.get("nextXid")))
         elif kind == "seal":
             _put_seal(connection, seal_from_json(value))
         elif kind == "archive":
@@ -275,7 +281,7 @@ def _put_row(connection: sqlite3.Connection, table: str, values: Mapping[str, st
     elif table == "sealing_keys":
         connection.execute("INSERT INTO sealing_key VALUES (?, ?)", (values["id"], bytes.fromhex(values["spki"][2:])))
     elif table == "epochs":
-        connection.execute("INSERT INTO ledger_epoch VALUES (?)", (int(values["epoch"]),))
+        connection.execute("INSERT INTO ledger_epoch VALUES (?, NULL)", (int(values["epoch"]),))
 
 
 def _put_seal(connection: sqlite3.Connection, seal: SealRow) -> None:
@@ -287,5 +293,5 @@ def _put_seal(connection: sqlite3.Connection, seal: SealRow) -> None:
 
 def _flush(connection: sqlite3.Connection, leaves: list[Leaf], at_least: int) -> None:
     if len(leaves) >= at_least:
-        connection.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?, ?, ?)", leaves)
+        connection.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?, ?, ?, ?)", leaves)
         leaves.clear()

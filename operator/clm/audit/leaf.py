@@ -44,8 +44,8 @@ Values = list[bytes | None]
 class Leaf(NamedTuple):
     """What the proof needs of a record.
 
-    `fault` says what is wrong with the record in itself. `witness` is the partition and the manifest's SHA-256 where it is
-    the record of an archive (see `manifest.witness_of`).
+    `fault` says what is wrong with the record in itself. Of the record of an archive, `witness` is the partition and
+    the manifest's SHA-256 (see `manifest.witness_of`).
     """
 
     epoch: int

@@ -43,6 +43,7 @@ class Report:
     unsealed_since: str | None = None
     newest: Checkpoint | None = None
     anchored: Checkpoint | None = None
+    given_up: list[str] = field(default_factory=list)
     keys_from_source: bool = False
     found: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Report:
             "unsealedSince": self.unsealed_since,
             "newestBatch": self.newest.batch if self.newest is not None else None,
             "anchoredBatch": self.anchored.batch if self.anchored is not None else None,
+            "givenUpAnchors": self.given_up,
             "keysFromDatabase": self.keys_from_source,
             "problemsFound": self.found,
             "problems": [

@@ -1,7 +1,8 @@
 """The sealer of one audit log.
 
 1. Take the lock, so that only one process seals at a time. Those who write records do not see it.
-2. Compare with what is known from outside the database. A log that is behind it is not sealed over.
+2. Compare with what is known from outside the database. A log that is behind it is not sealed over, nor one whose
+   newest seal no key signed that was made for it: who may insert seals cannot have a forged one continued.
 3. Take the hashes of the next batch: records of transactions that are all over.
 4. Have the root over them signed, and write the seal. The transaction ends with it.
 
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING
 
 from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, SignedNote, sign_note
 from clm.audit.tree import hashes_of, root_of
-from clm.errors import LogBehind
+from clm.errors import LogBehind, NoteInvalid
 from clm.resources.seals import SealRow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from clm.audit.checkpoint import Origin, Signer
+    from clm.resources.seals import KnownKey
     from clm.storage.seals import Batch, Horizon, Sealing, SealStore
 
 BATCH_RECORDS = 20_000
@@ -47,13 +49,22 @@ class Sealer:
     """Seals one log. It remembers the newest checkpoint that it knows of, and insists on it."""
 
     def __init__(
-        self, *, origin: Origin, store: SealStore, clock: Callable[[], datetime], batch_records: int = BATCH_RECORDS
+        self,
+        *,
+        origin: Origin,
+        store: SealStore,
+        keys: Callable[[], Awaitable[Sequence[KnownKey]]],
+        clock: Callable[[], datetime],
+        batch_records: int = BATCH_RECORDS,
     ) -> None:
+        """Take the log, and what reads the keys that were made for seals (asked for where the newest seal is new)."""
         self._origin = origin
         self._store = store
+        self._keys = keys
         self._clock = clock
         self._batch_records = batch_records
         self._known: Checkpoint | None = None
+        self._genuine: str | None = None
 
     @property
     def origin(self) -> Origin:
@@ -86,26 +97,49 @@ class Sealer:
         # Only what is committed is known.
         if sealed.newest is not None:
             self._known = Checkpoint.parse(SignedNote.parse(sealed.newest).text)
+            self._genuine = sealed.newest
         return sealed
 
     async def _compare(self, sealing: Sealing) -> SignedNote | None:
         known = self._known
         notes = await sealing.notes(known.batch if known is not None else 0)
-        newest = SignedNote.parse(notes[0][1]) if notes else None
+        newest = await self._check(*notes[0]) if notes else None
         if known is not None:
-            standing = next((SignedNote.parse(note) for batch, note in notes if batch == known.batch), None)
+            standing = next((note for batch, note in notes if batch == known.batch), None)
             end = notes[0][0] if notes else 0
             if standing is None:
                 raise LogBehind(
                     f"{self._origin.database}: the audit log ends with batch {end}, and batch {known.batch} of"
                     f" {known.sealed_at:%Y-%m-%d %H:%M:%S} is anchored: it was rolled back or cut"
                 )
-            if standing.text != known.text():
+            if not standing.startswith(known.text() + "\n"):
                 raise LogBehind(
                     f"{self._origin.database}: batch {known.batch} of the audit log is not the one that is anchored:"
                     " it was replaced"
                 )
         return newest
+
+    async def _check(self, batch: int, text: str) -> SignedNote:
+        """The newest note, which the next one continues. Raises LogBehind unless it is genuine."""
+        try:
+            note = SignedNote.parse(text)
+            if text != self._genuine:
+                self._require_genuine(batch, note, await self._keys())
+        except NoteInvalid as error:
+            raise LogBehind(
+                f"{self._origin.database}: the newest seal, batch {batch}, is not genuine: {error}"
+            ) from None
+        self._genuine = text
+        return note
+
+    def _require_genuine(self, batch: int, note: SignedNote, keys: Sequence[KnownKey]) -> None:
+        checkpoint = Checkpoint.parse(note.text)
+        if (checkpoint.origin, checkpoint.batch) != (self._origin, batch):
+            raise NoteInvalid("it is of another log or batch")
+        spki = note.verify([key.spki for key in keys])
+        anchored = self._known is not None and self._known.text() == note.text
+        if not anchored and any(key.compromised for key in keys if key.spki == spki):
+            raise NoteInvalid("it is not anchored, and its key was called compromised")
 
     async def _next_batch(self, sealing: Sealing, last: Checkpoint | None, horizon: Horizon) -> Batch | None:
         for epoch in range(last.epoch if last is not None else 1, horizon.epoch + 1):

@@ -38,6 +38,9 @@ class Source(Protocol):
     def epoch(self) -> int:
         """Epoch that records are written with."""
 
+    def next_xid(self) -> int | None:
+        """The first transaction id that had not begun when it was read; None where the source does not tell."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSource:
@@ -69,3 +72,7 @@ class DatabaseSource:
     def epoch(self) -> int:
         """Epoch that records are written with."""
         return self.ledger.epoch()
+
+    def next_xid(self) -> int:
+        """The first transaction id that has not begun."""
+        return self.ledger.next_xid()

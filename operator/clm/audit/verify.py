@@ -4,50 +4,68 @@ Seals and records come in once, both in their order, one batch at a time. A note
 batch was: how many records, and the root over them. The hashes in the seal, which that root proves, tell which record
 was changed, which is missing and which was not there. Every note names the one before, so none can be left out; that
 none is missing at the end, only a checkpoint from outside the database can tell.
+
+Transaction ids and times are the database's word, and who has all rights on it can insert a record with others: an id
+that no transaction has had yet, which no seal would reach, or a time much before what was sealed before it. Both are
+found.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from clm.audit.align import align
-from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, Origin, SignedNote
+from clm.audit.checkpoint import NO_PREVIOUS, Checkpoint, Origin, SignedNote, format_time, parse_time
 from clm.audit.covered import Archived
 from clm.audit.report import Report
 from clm.audit.tree import hashes_of, root_of
+from clm.audit.trust import Trust
 from clm.errors import NoteInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from clm.audit.anchor import Ends
     from clm.audit.leaf import Leaf
     from clm.audit.source import Source
     from clm.resources.seals import SealRow
 
 
+TIME_SLACK = timedelta(hours=1)
+"""How far the time of a record may lie before the records sealed before it, or after its own seal: transactions take
+their time, and the clocks of database and sealer differ."""
+
+
 def verify(
-    source: Source, *, keys: Sequence[bytes] = (), anchor: SignedNote | None = None, origin: Origin | None = None
+    source: Source,
+    *,
+    keys: Sequence[bytes] = (),
+    anchor: SignedNote | None = None,
+    origin: Origin | None = None,
+    ends: Ends | None = None,
 ) -> Report:
     """Verify one log.
 
     `keys` are the public keys that are trusted (SPKI, DER); without any, those that the source names are taken, and the
     report says so: who can write the database can then forge it all. `anchor` is the newest checkpoint that is known
-    from elsewhere, `origin` the log that it must be. Raises RecordUnreadable, NoteInvalid (for the anchor),
-    DatabaseUnavailable.
+    from elsewhere, `origin` the log that it must be, `ends` until when keys are trusted that were called compromised.
+    Raises RecordUnreadable, NoteInvalid (for the anchor), DatabaseUnavailable.
     """
     report = Report(source.database, keys_from_source=not keys)
     named = source.keys()
     trusted = list(keys) or list(named.values())
+    trust = Trust.of(trusted, ends)
     if anchor is not None:
-        anchor.verify(trusted)
         report.anchored = Checkpoint.parse(anchor.text)
+        trust.check(anchor, batch=report.anchored.batch)
         origin = origin or report.anchored.origin
     for key_id, spki in named.items():
         if spki not in trusted:
             report.add(f"the database names a sealing key {key_id} that is not trusted")
-    archived = Archived.read(source.archives(), trusted, origin, report)
-    _Walk(source, report, trusted, archived, origin).run()
+    archived = Archived.read(source.archives(), trust, origin, report)
+    _Walk(source, report, trust, archived, origin).run()
     return report
 
 
@@ -57,10 +75,12 @@ class _Walk:
 
     source: Source
     report: Report
-    trusted: Sequence[bytes]
+    trust: Trust
     archived: Archived
     origin: Origin | None
     last: Checkpoint | None = None
+    written_until: str = ""
+    earliest: str = ""
     pending: Leaf | None = None
     leaves: Iterator[Leaf] = field(init=False)
 
@@ -74,6 +94,7 @@ class _Walk:
             self.report.batches += 1
             self.report.records += len(batch)
             self._compare(checkpoint, seal, batch, signed=signed)
+            self._times(checkpoint, batch)
             self._anchored(checkpoint)
             self.last = checkpoint
         self.report.newest = self.last
@@ -85,8 +106,8 @@ class _Walk:
         """What was signed of a batch; what the columns say where that cannot be known."""
         try:
             note = SignedNote.parse(seal.note)
-            note.verify(self.trusted)
             checkpoint = Checkpoint.parse(note.text)
+            self.trust.signed(checkpoint.batch, self.trust.check(note, batch=checkpoint.batch))
         except NoteInvalid as error:
             self.report.add(f"the seal is not genuine: {error}", batch=seal.batch)
             return _by_columns(seal, self.origin), False
@@ -155,8 +176,15 @@ class _Walk:
             self.report.add("the seal's leaf hashes are not what was signed", batch=checkpoint.batch)
             if len(standing) != checkpoint.records or root_of(standing) != checkpoint.root:
                 self.report.add("records are not what was sealed; which, cannot be told", batch=checkpoint.batch)
-        elif sealed != standing:
-            self._differences(checkpoint.batch, sealed, batch)
+        else:
+            if sealed != standing:
+                self._differences(checkpoint.batch, sealed, batch)
+            witnesses = [leaf for leaf in batch if leaf.witness is not None]
+            if proven and witnesses:
+                genuine = frozenset(sealed)
+                self.archived.sealed.update(
+                    (leaf.witness, checkpoint.batch) for leaf in witnesses if leaf.witness and leaf.hash in genuine
+                )
 
     def _differences(self, number: int, sealed: Sequence[bytes], batch: Sequence[Leaf]) -> None:
         for difference in align(sealed, batch):
@@ -173,13 +201,42 @@ class _Walk:
             at = position if position is not None else difference.before
             self.report.add(what, batch=number, position=at, record=leaf.id if leaf is not None else None)
 
+    def _times(self, checkpoint: Checkpoint, batch: Sequence[Leaf]) -> None:
+        """Check that records are about as old as their place says. Times are written so that they compare as text."""
+        latest = format_time(checkpoint.sealed_at + TIME_SLACK)
+        for leaf in batch:
+            if leaf.occurred_at > latest:
+                self._out_of_time(leaf, f"was sealed at {checkpoint.sealed_at:%Y-%m-%d %H:%M:%S} UTC", checkpoint.batch)
+            else:
+                self._backdated(leaf, checkpoint.batch)
+        # After an outage many batches are sealed at once, all of them old: then it is their records that tell the time.
+        newest = max((leaf.occurred_at for leaf in batch), default="")
+        self.written_until = max(self.written_until, min(newest, format_time(checkpoint.sealed_at)))
+        if self.written_until:
+            self.earliest = format_time(parse_time(self.written_until) - TIME_SLACK)
+
+    def _backdated(self, leaf: Leaf, batch: int | None) -> None:
+        if leaf.occurred_at < self.earliest:
+            self._out_of_time(leaf, f"comes after records of {self.written_until}", batch)
+
+    def _out_of_time(self, leaf: Leaf, but: str, batch: int | None) -> None:
+        self.report.add(f"a record is said to be of {leaf.occurred_at}, and {but}", batch=batch, record=leaf.id)
+
     def _anchored(self, checkpoint: Checkpoint) -> None:
-        anchored = self.report.anchored
-        if anchored is not None and checkpoint.batch == anchored.batch and checkpoint.text() != anchored.text():
-            self.report.add("the seal is not the one that is anchored: the log was replaced", batch=checkpoint.batch)
+        for anchored in self._known():
+            if checkpoint.batch == anchored.batch and checkpoint.text() != anchored.text():
+                self.report.add(
+                    "the seal is not the one that is anchored: the log was replaced", batch=checkpoint.batch
+                )
+
+    def _known(self) -> list[Checkpoint]:
+        """What is known of the log from outside, each checkpoint once."""
+        known = [self.report.anchored, *self.trust.ends.values()]
+        return list({checkpoint.text(): checkpoint for checkpoint in known if checkpoint is not None}.values())
 
     def _end_of_anchor(self) -> None:
-        anchored, end = self.report.anchored, self.last.batch if self.last is not None else 0
+        end = self.last.batch if self.last is not None else 0
+        anchored = max(self._known(), key=lambda checkpoint: checkpoint.batch, default=None)
         if anchored is not None and anchored.batch > end:
             self.report.add(
                 f"the log ends with batch {end}, and batch {anchored.batch} of {anchored.sealed_at:%Y-%m-%d %H:%M:%S}"
@@ -189,14 +246,23 @@ class _Walk:
 
     def _tail(self) -> None:
         """What comes after the newest seal: not sealed yet, or out of place."""
-        last, newest_epoch = self.last, self.source.epoch()
+        last, newest_epoch, next_xid = self.last, self.source.epoch(), self.source.next_xid()
         while (leaf := self.pending) is not None:
             self.report.records += 1
             if leaf.fault is not None:
                 self.report.add(leaf.fault, record=leaf.id)
             if leaf.epoch > newest_epoch or (last is not None and leaf.epoch < last.epoch):
                 self.report.add(f"a record stands in epoch {leaf.epoch}, which takes none", record=leaf.id)
+            elif leaf.epoch == newest_epoch and next_xid is not None and leaf.txid >= next_xid:
+                self.report.add(
+                    f"a record is said to be of transaction {leaf.txid}, and {next_xid} is still to come: it was put"
+                    " where no seal reaches it",
+                    record=leaf.id,
+                )
             else:
+                self._backdated(leaf, None)
+                if leaf.witness is not None:
+                    self.archived.unsealed.add(leaf.witness)
                 self.report.unsealed += 1
                 since = self.report.unsealed_since
                 self.report.unsealed_since = min(since, leaf.occurred_at) if since else leaf.occurred_at

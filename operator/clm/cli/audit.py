@@ -18,7 +18,7 @@ from clm.audit.dump import export as write_export
 from clm.audit.proof import check_proof, make_proof
 from clm.audit.search import Query
 from clm.audit.search import search as find
-from clm.cli.audit_archive import archive, resume
+from clm.cli.audit_archive import archive
 from clm.cli.audit_options import (
     anchors_from,
     database_option,
@@ -30,6 +30,7 @@ from clm.cli.audit_options import (
     output_option,
     public_key_option,
 )
+from clm.cli.audit_resume import resume
 from clm.cli.audit_verify import verify
 from clm.errors import AuditFailed, InvalidInput
 from clm.resources.seals import DATABASES, LEDGERS

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clm.audit.anchor import anchor_of
+from clm.audit.anchor import anchor_of, ends_of, given_up_of
 from clm.audit.covered import prove_archives
 from clm.audit.dump import open_dump
 from clm.audit.source import DatabaseSource
@@ -33,7 +33,7 @@ from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.ledger import open_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from clm.audit.report import Report
@@ -66,15 +66,20 @@ def verify(
 ) -> None:
     """Find any record that was changed, removed, inserted or moved since it was sealed.
 
-    Exits with 1 when there is one. That nothing was cut off at the end, or rolled back, only --anchor can tell; and
-    only with a --public-key (or the anchor's) does the proof not rest on the database itself.
+    Exits with 1 when there is one, and when --anchor was given and says nothing of a log, or gives no key. That nothing
+    was cut off at the end, or rolled back, only --anchor can tell; and only with a --public-key (or the anchor's) does
+    the proof not rest on the database itself.
     """
     anchors = asyncio.run(anchors_from(anchor)) if anchor is not None else {}
     keys = keys_from(public_key, anchors)
     reports = []
     for source in _sources(database, dsn, dump):
         with source as opened:
-            report = prove(opened, keys=keys, anchor=anchor_of(anchors, opened.database))
+            name = opened.database
+            report = prove(opened, keys=keys, anchor=anchor_of(anchors, name), ends=ends_of(anchors, name))
+            report.given_up = [given.note for given in given_up_of(anchors, name)]
+            if anchor is not None:
+                _require_outside(report)
             if archives is not None:
                 prove_archives(opened, archives, keys or list(opened.keys().values()), report)
             reports.append(report)
@@ -82,9 +87,17 @@ def verify(
         click.echo(json.dumps([report.as_json() for report in reports], indent=2))
     else:
         for report in reports:
-            _print(Console(), report, anchors)
+            _print(Console(), report)
     if any(report.found for report in reports):
         raise SystemExit(_FOUND)
+
+
+def _require_outside(report: Report) -> None:
+    """Who gives an anchor wants a proof that does not rest on the database: half of one is none."""
+    if report.anchored is None:
+        report.add("--anchor says nothing of this log: it may have been removed there, and the log cut or replaced")
+    if report.keys_from_source:
+        report.add("neither --anchor nor --public-key gives a public key: whoever wrote the log may have forged it all")
 
 
 def _sources(
@@ -122,7 +135,7 @@ def _which(dump: Path) -> LedgerName:
     raise error or RecordUnreadable("there is nothing in the file")
 
 
-def _print(console: Console, report: Report, anchors: Mapping[str, str]) -> None:
+def _print(console: Console, report: Report) -> None:
     newest = report.newest
     sealed = f"{report.batches} batches" + (
         f", the newest of {newest.sealed_at:%Y-%m-%d %H:%M:%S} UTC" if newest else ""
@@ -138,8 +151,11 @@ def _print(console: Console, report: Report, anchors: Mapping[str, str]) -> None
         )
     else:
         console.print(f"  Anchored: batch {report.anchored.batch}")
-    if f"{report.database}.superseded" in anchors:
-        console.print("  A longer log was given up once, when a restored one was accepted: see action audit.resume.")
+    if report.given_up:
+        console.print(
+            f"  [yellow]{len(report.given_up)} anchors were given up when a restored log was accepted: see action"
+            " audit.resume.[/yellow]"
+        )
     if not report.found:
         console.print("  [green]Everything is as it was sealed.[/green]")
         return

@@ -1,7 +1,6 @@
 """The ConfigMap in which the newest checkpoint of each audit log is kept, out of reach of the databases.
 
-For each log the key of its database's name holds the signed note; `<database>.superseded` the anchor that a person gave
-up when a restored, shorter log was accepted; `public-key.pem` the key that the notes verify under.
+What it holds, `clm.audit.anchor` reads and writes.
 """
 
 from __future__ import annotations
@@ -27,10 +26,6 @@ class Anchors:
 
     data: Mapping[str, str] = field(default_factory=dict)
     resource_version: str | None = None
-
-    def superseded(self, database: str) -> str | None:
-        """The anchor that was given up last."""
-        return self.data.get(f"{database}.superseded")
 
 
 class AnchorStore:

@@ -10,15 +10,16 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
-from clm.audit.checkpoint import Checkpoint, SignedNote, public_pem
+from clm.audit.anchor import given_up_of, is_lasting, read_anchors
 from clm.cluster.anchors import PUBLIC_KEY, Anchors
+from clm.controllers.anchoring import config_map, file, newest_of
 from clm.controllers.files import read_text, write_text
-from clm.errors import ClmError, Conflict, LogBehind, NotFound, Unavailable
+from clm.errors import ClmError, Conflict, LogBehind, NoteInvalid, NotFound, Unavailable
 from clm.resources.audit import AuditRecord
 from clm.settings import SYSTEM_ORGANIZATION
 
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+    from clm.audit.anchor import GivenUp
     from clm.audit.seal import Sealer
     from clm.audit.signer import TokenSigner
     from clm.cluster.anchors import AnchorStore
+    from clm.resources.seals import KnownKey
     from clm.storage.records import RecordStore
 
 logger = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class SealedLog:
     newest: str | None = None
     known: bool = False
     refused: str | None = None
-    given_up: str | None = field(default=None, repr=False)
+    learned: tuple[list[GivenUp], str | None] | None = None
     trouble: str | None = None
 
     @property
@@ -69,6 +72,7 @@ class SealingController:
         *,
         logs: Sequence[tuple[Sealer, RecordStore]],
         signer: Callable[[], Awaitable[TokenSigner]],
+        keys: Callable[[], Awaitable[Sequence[KnownKey]]],
         anchors: AnchorStore,
         anchor_file: Path | None,
         anchor_interval_s: float,
@@ -76,13 +80,14 @@ class SealingController:
     ) -> None:
         self._logs = [SealedLog(sealer, records, looked_at=time.monotonic()) for sealer, records in logs]
         self._signer = signer
+        self._read_keys = keys
         self._store = anchors
         self._file = anchor_file
         self._interval_s = anchor_interval_s
         self._anchors = Anchors()
         self._anchored_at = float("-inf")
-        self._public_key: str | None = None
-        self._file_text: str | None = None
+        # What was ever read there of what stays for good: it comes back when the ConfigMap was removed.
+        self._lasting: dict[str, str] = {}
         lag = Gauge("clm_audit_seal_lag_seconds", _LAG, ["database"], registry=registry)
         refused = Gauge("clm_audit_seal_refused", _REFUSED, ["database"], registry=registry)
         for log in self._logs:
@@ -103,7 +108,7 @@ class SealingController:
             if not log.known or log.refused is not None:
                 await self._learn(log)
             for _ in range(_MOST_BATCHES):
-                sealed = await log.sealer.seal(self._open_signer)
+                sealed = await log.sealer.seal(self._signer)
                 if sealed is not None:
                     log.newest, log.lag_s, log.looked_at = sealed.newest, sealed.lag_s, time.monotonic()
                 log.refused, log.trouble = None, None
@@ -111,35 +116,42 @@ class SealingController:
                     break
         except LogBehind as error:
             await self._refuse(log, str(error))
-        except ClmError as error:
+        except (ClmError, OSError) as error:
             self._tell(log, str(error))
         except Exception:
             logger.exception("%s: a defect in CLM: its audit log is not sealed", log.database)
 
-    async def _open_signer(self) -> TokenSigner:
-        signer = await self._signer()
-        self._public_key = public_pem(signer.spki)
-        return signer
-
     async def _learn(self, log: SealedLog) -> None:
-        """Read the anchor: at the start, and while it forbids sealing, since a person may have given it up."""
-        self._anchors = await self._store.read()
-        given_up = self._anchors.superseded(log.database)
-        if log.known and given_up == log.given_up:
+        """Read the anchors: at the start, and while they forbid sealing, since a person may have given them up."""
+        self._take(await self._store.read())
+        data, name = self._anchors.data, log.database
+        given_up = given_up_of(data, name)
+        if log.known and (given_up, data.get(name)) == log.learned:
             return
-        newest = _checkpoint(self._anchors.data.get(log.database))
-        kept = _checkpoint((await self._kept()).get(log.database))
-        # What was given up is given up in the file, too.
-        if kept is not None and (newest is None or kept.batch > newest.batch) and not _is_over(kept, given_up):
-            newest = kept
-        log.sealer.know(newest)
-        log.given_up, log.known = given_up, True
+        # A person decides for what this process remembers, too.
+        remembered = log.newest if log.learned is None or log.learned[0] == given_up else None
+        kept = (await self._kept()).get(name)
+        notes = {"the file": kept, "this process": remembered}
+        in_doubt = {"the ConfigMap": data.get(name)}
+        sources = (newest_of(name, in_doubt, []), newest_of(name, notes, given_up))
+        log.sealer.know(max(filter(None, sources), key=lambda known: known.batch, default=None))
+        log.learned, log.known = (given_up, data.get(name)), True
+
+    def _take(self, anchors: Anchors) -> None:
+        self._anchors = anchors
+        self._lasting |= {name: value for name, value in anchors.data.items() if is_lasting(name) or name == PUBLIC_KEY}
 
     async def _kept(self) -> dict[str, str]:
-        if self._file is None:
+        """What the file says. Raises LogBehind where it cannot be read: it may know of more than anybody else."""
+        text = await asyncio.to_thread(read_text, self._file) if self._file is not None else None
+        if text is None:
             return {}
-        text = await asyncio.to_thread(read_text, self._file)
-        return {} if text is None else dict(json.loads(text))
+        try:
+            return dict(read_anchors(text))
+        except NoteInvalid as error:
+            raise LogBehind(
+                f"the anchor file {self._file} cannot be read ({error}): put it back from a copy, or remove it"
+            ) from None
 
     async def _refuse(self, log: SealedLog, why: str) -> None:
         if log.refused == why:
@@ -161,57 +173,52 @@ class SealingController:
 
     async def _anchor(self) -> None:
         """Write the newest checkpoints where they are not written yet."""
-        wanted = {log.database: log.newest for log in self._logs if log.newest is not None and log.refused is None}
-        anchored = self._anchors.data
-        new: dict[str, str | None] = {
-            database: note for database, note in wanted.items() if anchored.get(database) != note
-        }
         if time.monotonic() - self._anchored_at < self._interval_s:
             return
         try:
-            if new:
-                # Keys that signed earlier seals stay: those seals are still to be proven.
-                if self._public_key is not None and self._public_key not in anchored.get(PUBLIC_KEY, ""):
-                    new[PUBLIC_KEY] = anchored.get(PUBLIC_KEY, "") + self._public_key
-                self._anchors = await self._store.write(self._anchors, new)
-                self._anchored_at = time.monotonic()
-            await self._keep()
+            await self._write()
         except (Conflict, NotFound):
             await self._read_again()
+        except LogBehind:
+            self._doubt()
         except (ClmError, OSError) as error:
             logger.warning("the audit logs are anchored later: %s", error)
+        except Exception:
+            logger.exception("a defect in CLM: the audit logs are not anchored")
 
-    async def _keep(self) -> None:
-        """Have the file say what the ConfigMap says."""
-        text = json.dumps(dict(self._anchors.data), indent=2) + "\n"
-        if self._file is not None and self._anchors.data and text != self._file_text:
-            if await asyncio.to_thread(read_text, self._file) != text:
-                await asyncio.to_thread(write_text, self._file, text)
-            self._file_text = text
+    async def _write(self) -> None:
+        sound = [log for log in self._logs if log.known and log.refused is None]
+        newest = {log.database: log.newest for log in sound if log.newest is not None}
+        if not newest and not self._anchors.data:
+            return
+        kept = await self._kept()
+        try:
+            keys = await self._read_keys()
+        except Unavailable:
+            # What is signed by a key that is published already is anchored all the same.
+            keys = ()
+        new = config_map(self._anchors.data, {**self._lasting, **kept}, newest, keys)
+        if new:
+            self._take(await self._store.write(self._anchors, dict(new)))
+            self._anchored_at = time.monotonic()
+        if self._file is not None:
+            wanted = file(self._anchors.data, kept, [log.database for log in sound])
+            if wanted != kept:
+                await asyncio.to_thread(write_text, self._file, json.dumps(wanted, indent=2) + "\n")
 
     async def _read_again(self) -> None:
-        """Somebody else has written the anchor, or removed it."""
+        """Somebody else has written the anchor, or removed it: its word counts as much as ours."""
         try:
-            self._anchors = await self._store.read()
+            self._take(await self._store.read())
         except Unavailable as error:
             logger.warning("the audit logs are anchored later: %s", error)
             return
+        self._doubt()
+
+    def _doubt(self) -> None:
+        """Have all be read again before anything is sealed."""
         for log in self._logs:
-            # Another controller may be ahead; its word counts as much as ours.
-            theirs = _checkpoint(self._anchors.data.get(log.database))
-            ours = _checkpoint(log.newest)
-            if theirs is not None and ours is not None and theirs.batch > ours.batch:
-                log.sealer.know(theirs)
-                log.newest = self._anchors.data[log.database]
-
-
-def _checkpoint(note: str | None) -> Checkpoint | None:
-    return None if note is None else Checkpoint.parse(SignedNote.parse(note).text)
-
-
-def _is_over(kept: Checkpoint, given_up: str | None) -> bool:
-    superseded = _checkpoint(given_up)
-    return superseded is not None and kept.batch <= superseded.batch
+            log.known = False
 
 
 def _lag(log: SealedLog) -> Callable[[], float]:

@@ -48,6 +48,14 @@ class ArchiveRow:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key that was made for seals, whatever became of it since: its public key (SPKI, DER)."""
+
+    spki: bytes
+    compromised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """The records of `epoch` with from_xid <= txid < to_xid."""
 

@@ -30,14 +30,17 @@ SELECT batch, ledger_epoch AS epoch, from_xid::text AS from_xid, to_xid::text AS
        root, previous, sealed_at, key_id, note, leaves
 FROM clm_audit.seals
 """
+_NOTES = "SELECT batch, note FROM clm_audit.seals WHERE batch >= %(first)s ORDER BY batch"
 _ARCHIVES = "SELECT month, partition, records, key_id, manifest, location FROM clm_audit.archives ORDER BY month"
 _KEYS = "SELECT id, spki FROM clm_audit.sealing_keys ORDER BY first_used_at"
 _LAST = "SELECT coalesce(max(batch), 1) FROM clm_audit.seals"
 _EPOCH = "SELECT max(epoch) FROM clm_audit.epochs"
+_NEXT = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 _PARTITION = "SELECT to_regclass('clm_audit_parts.' || %(name)s::text) IS NOT NULL"
 _RECORD_ARCHIVE = """
-SELECT clm_guard.record_archive(%(month)s, %(records)s, %(key_id)s, %(spki)b, %(manifest)s, %(location)s)
+SELECT clm_guard.record_archive(%(month)s, %(records)s, %(key_id)s, %(manifest)s, %(location)s)
 """
+_IS_SEALED = "SELECT clm_guard.archive_is_sealed(%(month)s)"
 _DROP = "SELECT clm_guard.drop_archived_partition(%(month)s, %(manifest_sha256)b)"
 
 _EPOCHS = sql.SQL("SELECT DISTINCT ledger_epoch FROM public.{table} ORDER BY 1")
@@ -73,11 +76,18 @@ class Ledger:
     def seal_of(self, *, epoch: int, txid: int) -> SealRow | None:
         """The seal whose range holds a transaction."""
         query = f"""{_SEALS}
-            WHERE ledger_epoch = %(epoch)s AND from_xid <= %(txid)s::text::xid8 AND to_xid > %(txid)s::text::xid8
+            WHERE ledger_epoch = %(epoch)s AND from_xid <= %(txid)s::text::xid8 ORDER BY from_xid DESC LIMIT 1
         """
         with self._connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(query.encode(), {"epoch": epoch, "txid": str(txid)}).fetchone()
-        return None if row is None else _seal(row)
+        seal = None if row is None else _seal(row)
+        return seal if seal is not None and txid < seal.to_xid else None
+
+    def notes(self, *, first: int) -> Iterator[tuple[int, str]]:
+        """Number and note of every seal from batch `first` on, in order."""
+        with self._connection.cursor("clm_notes") as cursor:
+            cursor.execute(_NOTES.encode(), {"first": first})
+            yield from cursor
 
     def lines(self, *, month: date | None = None) -> Iterator[bytes]:
         """Every record, or those of a month, in order of epoch, txid and id, as COPY writes them."""
@@ -113,6 +123,10 @@ class Ledger:
         """Epoch that records are written with now."""
         return int((self._connection.execute(_EPOCH).fetchone() or (1,))[0])
 
+    def next_xid(self) -> int:
+        """The first transaction id that had not begun when the snapshot was taken."""
+        return int((self._connection.execute(_NEXT).fetchone() or (0,))[0])
+
     def has_partition(self, name: str) -> bool:
         """Whether a partition of that name stands."""
         return bool((self._connection.execute(_PARTITION, {"name": name}).fetchone() or (False,))[0])
@@ -139,11 +153,18 @@ def open_ledger(dsn: str, ledger: LedgerName) -> Iterator[Ledger]:
             yield Ledger(connection, copying, ledger)
 
 
-def record_archive(dsn: str, archive: ArchiveRow, *, spki: bytes) -> None:
+def record_archive(dsn: str, archive: ArchiveRow) -> None:
     """Record that a month was archived. Raises DatabaseUnavailable, AuditFailed."""
     with _connected(dsn) as connection:
         values = {name: getattr(archive, name) for name in ("month", "records", "key_id", "manifest", "location")}
-        connection.execute(_RECORD_ARCHIVE, {**values, "spki": spki})
+        connection.execute(_RECORD_ARCHIVE, values)
+
+
+def archive_is_sealed(dsn: str, month: date) -> bool:
+    """Whether the record that a month was archived is sealed. Raises DatabaseUnavailable, AuditFailed."""
+    with _connected(dsn) as connection:
+        row = connection.execute(_IS_SEALED, {"month": month}).fetchone()
+        return row is not None and bool(row[0])
 
 
 def drop_archived_partition(dsn: str, month: date, *, manifest_sha256: bytes) -> int:

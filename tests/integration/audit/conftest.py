@@ -20,7 +20,7 @@ from clm.audit.seal import Sealed, Sealer
 from clm.audit.source import DatabaseSource
 from clm.audit.verify import verify
 from clm.resources.audit import AuditRecord
-from clm.resources.seals import DATABASES, TABLES
+from clm.resources.seals import DATABASES, TABLES, KnownKey
 from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage import audit_sql
 from clm.storage.database import Database
@@ -64,6 +64,17 @@ class Log:
     superuser: str
     signer: FileSigner | TokenSigner
     origin: Origin
+    compromised: list[FileSigner] = field(default_factory=list)
+    former: list[FileSigner | TokenSigner] = field(default_factory=list)
+
+    def rotate(self) -> None:
+        """Sign with another key from now on."""
+        self.former.append(self.signer)
+        self.signer = FileSigner()
+
+    async def known_keys(self) -> list[KnownKey]:
+        """The keys that were made for seals, as encryption_keys would have them."""
+        return [KnownKey(key.spki, compromised=key in self.compromised) for key in (*self.former, self.signer)]
 
     @property
     def table(self) -> str:
@@ -158,6 +169,7 @@ def sealer_of(log: Log, database: Database, *, batch_records: int = 20_000) -> S
     return Sealer(
         origin=log.origin,
         store=SealStore(database, log.ledger),
+        keys=log.known_keys,
         clock=lambda: datetime.now(UTC),
         batch_records=batch_records,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from clm.audit.anchor import read_public_keys
+from clm.audit.anchor import give_up, read_public_keys
 from clm.cluster import paths
 from clm.cluster.anchors import NAME, PUBLIC_KEY, AnchorStore
 from clm.cluster.client import ApiClient
@@ -50,6 +50,7 @@ class Outside:
         return SealingController(
             logs=[(sealer_of(self.log, self.database), RecordStore(self.database, self.log.ledger))],
             signer=self._signer,  # type: ignore[arg-type]
+            keys=self.log.known_keys,
             anchors=AnchorStore(client or self.client, namespace=self.namespace),
             anchor_file=file,
             anchor_interval_s=0.0,
@@ -128,7 +129,7 @@ def test_another_key(log: Log, control_plane: ControlPlane) -> None:
             for action in ("key.generate", "key.activate", "key.destroy"):
                 log.write(action)
                 await once(controller)
-                log.signer = FileSigner()
+                log.rotate()
             return str((await world.anchor())["data"][PUBLIC_KEY])
 
     keys = read_public_keys(asyncio.run(run()))
@@ -253,7 +254,7 @@ def test_accepted(log: Log, control_plane: ControlPlane, tmp_path: Path) -> None
             log.query("DELETE FROM clm_audit.seals WHERE batch = 2")
             await once(controller)
             assert world.metric("clm_audit_seal_refused") == 1.0
-            data = {SECURE: str(log.newest()), f"{SECURE}.superseded": given_up}
+            data = {SECURE: str(log.newest()), **give_up({}, SECURE, [given_up], accepted=1)}
             await world.client.merge_patch(paths.config_map(world.namespace, NAME), {"data": data})
             for accepting in (controller, world.controller(file=file)):
                 await once(accepting)

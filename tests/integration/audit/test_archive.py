@@ -12,12 +12,14 @@ import pytest
 
 from clm.audit.archive import MANIFEST, RECORDS, Archive, partition_of, read_archive, write_archive
 from clm.audit.manifest import manifest_sha256
+from clm.audit.trust import Trust
 from clm.errors import ArchiveInvalid, AuditFailed
 from clm.storage.ledger import drop_archived_partition, open_ledger, record_archive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clm.audit.checkpoint import Checkpoint
     from tests.integration.audit.conftest import Log
 
 MONTH = date(2026, 1, 1)
@@ -151,14 +153,32 @@ def _at(log: Log, moment: str, object_id: str) -> None:
     )
 
 
-def _archive(log: Log, folder: Path, month: date = MONTH) -> Archive:
+def _archive(
+    log: Log,
+    folder: Path,
+    month: date = MONTH,
+    *,
+    keys: list[bytes] | None = None,
+    anchor: Checkpoint | None = None,
+    witnessed: bool = True,
+) -> Archive:
     dsn = log.as_role("clm_archiver")
     with open_ledger(dsn, log.ledger) as ledger:
         partition = partition_of(ledger, month)
         archive = asyncio.run(
-            write_archive(ledger, month, folder, signer=log.signer, origin=log.origin, keys=[log.signer.spki])
+            write_archive(
+                ledger,
+                month,
+                folder,
+                signer=log.signer,
+                origin=log.origin,
+                trust=Trust.of([log.signer.spki] if keys is None else keys, None),
+                anchor=anchor,
+            )
         )
-    record_archive(dsn, archive.row(partition), spki=log.signer.spki)
+    record_archive(dsn, archive.row(partition))
+    if witnessed:
+        log.seal()
     return archive
 
 

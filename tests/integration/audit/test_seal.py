@@ -29,6 +29,7 @@ INSERT = (
     "INSERT INTO secure_audit_log (organization_id, actor_type, actor_id, action, object_type, object_id)"
     " VALUES (gen_random_uuid(), 'system', 'test', 'key.generate', 'key', %s)"
 )
+NEWEST_END = "(SELECT to_xid FROM clm_audit.seals ORDER BY batch DESC LIMIT 1)"
 DEADLINE_S = 30.0
 
 
@@ -160,9 +161,7 @@ def test_concurrent_writers_and_a_long_transaction(log: Log) -> None:
                     await asyncio.wait(writers)
                     sealing.cancel()
                 await _seal_all(sealer, log)
-                below = await _count(
-                    slow, "txid >= (SELECT coalesce(max(to_xid::text), '0') FROM clm_audit.seals)::xid8"
-                )
+                below = await _count(slow, f"txid >= coalesce({NEWEST_END}, '0'::xid8)")
                 await slow.commit()
             await _seal_all(sealer, log)
             return below
