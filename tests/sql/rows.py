@@ -26,7 +26,7 @@ def insert(connection: Connection, table: str, values: dict[str, Any]) -> uuid.U
     """Insert one row in a savepoint of its own; give back its id."""
     names = list(values)
     statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
-        sql.Identifier(table),
+        sql.Identifier(*table.split(".")),
         sql.SQL(", ").join(map(sql.Identifier, names)),
         sql.SQL(", ").join(map(sql.Placeholder, names)),
     )

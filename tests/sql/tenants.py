@@ -1,4 +1,4 @@
-"""One row of every table for an organization, and what each user of the databases may do with which table."""
+"""One row of every table for an organization, and which tables these are."""
 
 from __future__ import annotations
 
@@ -22,18 +22,26 @@ OTHER = rows.OTHER_TENANT
 NOBODY = uuid.UUID(int=9)
 """An organization that has no row."""
 
-TABLES: dict[DatabaseName, tuple[str, ...]] = {
-    "secure": (
-        "encryption_keys", "private_keys", "certificate_requests", "certificates", "certificate_revocations",
-        "key_rotation_history", "secure_audit_log", "clm_work.outbox",
-    ),
-    "core": (
-        "organizations", "users", "roles", "user_organizations", "user_roles", "policies", "workflows",
-        "workflow_instances", "workflow_steps", "notifications", "api_keys", "sessions", "certificate_metadata",
-        "audit_log",
-    ),
-}  # fmt: skip
-"""Every table whose rows belong to organizations, as 001 and 002 made them."""
+_PROTECTED = """
+SELECT c.oid::regclass::text FROM pg_class c WHERE c.relrowsecurity AND NOT c.relispartition ORDER BY 1
+"""
+
+_OF_ORGANIZATIONS = """
+SELECT c.oid::regclass::text FROM pg_class c
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND (c.oid = to_regclass('public.organizations') OR EXISTS (
+    SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization_id'))
+ORDER BY 1
+"""
+
+
+def protected(connection: Connection) -> list[str]:
+    """Every table whose rows belong to organizations, as the catalog has them."""
+    return [row[0] for row in connection.execute(_PROTECTED).fetchall()]
+
+
+def of_organizations(connection: Connection) -> list[str]:
+    """The same by their columns, also where row-level security is still to come."""
+    return [row[0] for row in connection.execute(_OF_ORGANIZATIONS).fetchall()]
 
 
 def fill(connection: Connection, database: DatabaseName, organization: uuid.UUID) -> None:
@@ -53,6 +61,9 @@ def _fill_secure(connection: Connection, organization: uuid.UUID) -> None:
     insert(connection, "key_rotation_history", {**own, "target_kind": "certificates"})
     insert(connection, "secure_audit_log", {**own, **_RECORD})
     connection.execute("INSERT INTO clm_work.outbox (id, organization_id) VALUES (%s, %s)", [request, organization])
+    found = {"token_serial": "0123", "cka_id": organization.bytes, "label": "x", "object_class": "SECRET_KEY"}
+    _insert_later(connection, "clm_work.quarantined_objects", {**own, **found})
+    _bury(connection, organization)
 
 
 def _fill_core(connection: Connection, organization: uuid.UUID) -> None:
@@ -79,6 +90,21 @@ def _fill_core(connection: Connection, organization: uuid.UUID) -> None:
     insert(connection, "sessions", {**own, **login, **later, "idle_expires_at": later["expires_at"]})
     insert(connection, "certificate_metadata", rows.metadata(**own))
     insert(connection, "audit_log", {**own, **_RECORD})
+    report = {"started_at": datetime.now(UTC) - timedelta(days=1), "origin": "test", "opened_keys": False}
+    found = {"compared": "{}", "finding_count": 0, "findings": "[]"}
+    _insert_later(connection, "clm_work.integrity_reports", {**own, **report, **found})
+    _bury(connection, organization)
+
+
+def _bury(connection: Connection, organization: uuid.UUID) -> None:
+    stone = {"organization_id": organization, "subject_id": uuid.uuid4(), "reason": "asked to", "actor_id": "test"}
+    _insert_later(connection, "clm_meta.erasure_tombstones", stone)
+
+
+def _insert_later(connection: Connection, table: str, values: dict[str, Any]) -> None:
+    """Insert a row where the table is there: it is not in a database of the release before."""
+    if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
+        insert(connection, table, values)
 
 
 _RECORD = {
