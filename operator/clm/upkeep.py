@@ -22,6 +22,7 @@ from clm.pki.tbs import ThrowawayKeys
 from clm.storage.core.persons import PersonStore
 from clm.storage.core.reports import ReportStore
 from clm.storage.core.survey import CoreSurvey
+from clm.storage.records import RecordStore
 from clm.storage.retention import RetentionStore
 from clm.storage.secure.destruction import PrivateKeyDestruction
 from clm.storage.secure.keys import KeyStore
@@ -75,7 +76,12 @@ def build_integrity(
             cluster_id=cluster_id,
         ),
     )
-    return Integrity(checker=checker, reports=ReportStore(core, origin=origin))
+    return Integrity(
+        checker=checker,
+        reports=ReportStore(core, origin=origin),
+        records=RecordStore(secure, "secure"),
+        cluster_id=cluster_id,
+    )
 
 
 def build_retention(

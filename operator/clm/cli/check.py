@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from clm.cli.actor import the_actor
 from clm.cli.dependencies import both_databases, everything
 from clm.errors import ClmError, InvalidInput
 from clm.lifecycle.integrity import as_json
@@ -66,7 +67,10 @@ async def _check(settings: Settings, *, open_keys: bool, repair: bool, console: 
             cluster_id=settings.cluster_id,
         )
         with console.status("comparing") as status:
-            report = await integrity.run(open_keys=open_keys, progress=status.update)
+            actor = await the_actor(
+                settings, secure=dependencies.secure, core=dependencies.core, token=dependencies.token
+            )
+            report = await integrity.run(open_keys=open_keys, progress=status.update, actor=actor)
         repaired = await integrity.checker.repair(report) if repair else 0
     return _fresh(report, repaired)
 

@@ -12,6 +12,7 @@ from clm.lifecycle.request import Order
 from clm.lifecycle.status import Refusal
 from clm.pki.chain import CertificateFacts, certificate_facts
 from clm.pki.profile import Issuer
+from clm.resources.audit import AuditRecord
 from clm.resources.certificate import issuance_hash
 from clm.resources.keys import KeySpec
 from clm.resources.records import HsmKeyRow
@@ -72,7 +73,10 @@ class Certifier:
             case Finish():
                 return await self._finish(admitted, step)
             case Publish():
-                return await self._recorded(admitted, step.recorded.id)
+                publication = await self._recorded(admitted, step.recorded.id)
+                if step.adopted and publication is not None:
+                    await self._record_adoption(owner, body, step.recorded)
+                return publication
 
     async def finish_unwanted(self, owner: Owner, why: str) -> None:
         """Bring to its end what was begun for an object that is refused now: an intent is never dropped."""
@@ -202,6 +206,24 @@ class Certifier:
             policy_generation=recorded.policy_generation,
             renewal_time=renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after),
             private_key=private_key,
+        )
+
+    async def _record_adoption(self, owner: Owner, body: Mapping[str, Any], adopted: Revision) -> None:
+        """Write down that the object takes its predecessor's certificate; its status tells that it has."""
+        if (body.get("status") or {}).get("certificateId") == str(adopted.id):
+            return
+        await self._issuance.adopt(
+            AuditRecord(
+                organization_id=self._organization_id,
+                action="certificate.adopt",
+                object_type="certificate",
+                object_id=str(adopted.id),
+                details={
+                    "object": f"{owner.namespace}/{owner.name}",
+                    "uid": str(owner.resource_uid),
+                    "formerUid": str(adopted.owner.resource_uid),
+                },
+            )
         )
 
     def _publication(

@@ -124,6 +124,10 @@ class Issuance:
             prepared.private_key,
         )
 
+    async def adopt(self, audit: AuditRecord) -> None:
+        """Record that an object takes its predecessor's certificate. Does nothing where that is on record."""
+        await self._store.adopt(audit)
+
     async def finish(
         self,
         intent: StoredIntent,

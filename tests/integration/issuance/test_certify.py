@@ -36,6 +36,7 @@ async def _certify(
     *,
     now: datetime | None = None,
     keep_key: bool = False,
+    status: dict[str, str] | None = None,
 ) -> Any:
     certifier = Certifier(
         organization_id=ORGANIZATION,
@@ -49,7 +50,7 @@ async def _certify(
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
     manifest = LEAF | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})
     admitted = Admitted(spec=parse_certificate(manifest), policy=policy, issuer=issuer, issuer_name="shop/root")
-    body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}}
+    body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}, "status": status or {}}
     return await certifier.certify(owner, body, admitted, now=now or datetime.now(UTC))
 
 
@@ -117,5 +118,27 @@ def test_a_key_that_was_destroyed_is_not_used_again(workshop: Opener, *, known: 
                 await shop.issue(issuer, owner, revision=2, reuse_key_id=newest.private_key_id)
             keys = await shop.query("SELECT private_key_id AS id FROM certificates WHERE name = 'web'")
             assert len({row["id"] for row in keys}) == 2
+
+    asyncio.run(act())
+
+
+def test_an_adoption_is_recorded_once(workshop: Opener) -> None:
+    """Not at each attempt to publish, nor at each later look; and again when yet another object takes it."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer = await shop.root()
+            first = await _certify(shop, issuer, shop.owner("web"))
+            known = {"certificateId": str(first.id)}
+            again, third, fourth = shop.owner("web"), shop.owner("web"), shop.owner("web")
+            for owner, status in ((again, {}), (again, {}), (again, known), (third, known), (fourth, {})):
+                adopted = await _certify(shop, issuer, owner, status=status)
+                assert adopted.id == first.id
+            found = await shop.query(
+                "SELECT details->>'uid' AS uid FROM secure_audit_log WHERE action = 'certificate.adopt'"
+                " AND object_id = %s ORDER BY occurred_at",
+                str(first.id),
+            )
+            assert [row["uid"] for row in found] == [str(again.resource_uid), str(fourth.resource_uid)]
 
     asyncio.run(act())

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from clm.lifecycle.check import Checker
 from clm.lifecycle.check_databases import DatabaseCheck
 from clm.lifecycle.check_token import TokenCheck
-from clm.lifecycle.findings import Report
+from clm.lifecycle.findings import Finding, Report
+from clm.lifecycle.integrity import Integrity
+from clm.lifecycle.key_acts import Actor
 from clm.lifecycle.pace import Pace
 from clm.lifecycle.request import RequestBuilder
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.pki.tbs import ThrowawayKeys
+from clm.storage.core.reports import ReportStore
 from clm.storage.core.survey import CoreSurvey
+from clm.storage.records import RecordStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.private_keys import PrivateKeyStore
 from clm.storage.secure.quarantine import QuarantineStore
@@ -167,3 +172,46 @@ def test_a_key_on_its_way_is_given_time(site: Site, step: str, minutes: int, fou
             of = {"label": "clm-ca-mine", "cluster_id": cluster, "created_at": then, "updated_at": then}
             rows.insert(connection, "encryption_keys", rows.ca_key(**of, **state))
     assert site.do(_compare_token) == found
+
+
+class _Found(Checker):
+    """A comparison that is over."""
+
+    def __init__(self) -> None: ...
+
+    async def check(self, **_: object) -> Report:
+        """Give what was found."""
+        report = Report()
+        report.count("certificates", 3)
+        report.add(Finding("core", "inventory-missing", "shop/web", "is missing"))
+        return report
+
+
+@pytest.mark.parametrize(
+    ("actor", "recorded"),
+    [
+        (None, ("operator", "clm-controller", None)),
+        (Actor("user:1", {"sealed": "x"}), ("user", "user:1", {"sealed": "x"})),
+    ],
+    ids=["the-schedule", "a-person"],
+)
+def test_a_comparison_is_on_the_record(site: Site, actor: Actor | None, recorded: tuple[object, ...]) -> None:
+    """Who had it made, of which cluster, and how much was found; what, is in the report."""
+
+    async def act(parts: Parts) -> None:
+        integrity = Integrity(
+            checker=_Found(),
+            reports=ReportStore(parts.core, origin="test"),
+            records=RecordStore(parts.secure, "secure"),
+            cluster_id=rows.CLUSTER,
+        )
+        await integrity.run(open_keys=True, actor=actor)
+
+    site.do(act)
+    (row,) = site.query(
+        "secure",
+        "SELECT actor_type, actor_id, object_id, details FROM secure_audit_log WHERE action = 'integrity.check'",
+    )
+    assert (row["actor_type"], row["actor_id"], row["details"].pop("actor", None)) == recorded
+    assert row["object_id"] == str(rows.CLUSTER)
+    assert row["details"] == {"compared": {"certificates": 3}, "findings": 1, "openedKeys": True}

@@ -112,6 +112,16 @@ INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) SELECT {_ACT} FROM item
 
 _AUDITS = audit_sql.insert_items("secure_audit_log")
 
+# Publishing may take several attempts; the act is one.
+_ADOPT = f"""
+INSERT INTO secure_audit_log ({audit_sql.COLUMNS})
+SELECT {audit_sql.VALUES}
+WHERE NOT EXISTS (
+    SELECT FROM secure_audit_log
+    WHERE object_type = %(audit_object_type)s AND object_id = %(audit_object_id)s AND action = %(audit_action)s
+      AND details_canonical = %(audit_details)b)
+"""  # noqa: S608 - constants only
+
 # What ends is found by name, as the inventory does it: an object that was created again has another uid. The same
 # statement answers what stands now, so that ending the earlier ones costs no round trip.
 _SUPERSEDE_EARLIER = """
@@ -181,6 +191,11 @@ class IssuanceStore:
         earlier signature over the same bytes may have been lost.
         """
         return await self._records.submit(_Record(row, audit, signed_again))
+
+    async def adopt(self, audit: AuditRecord) -> None:
+        """Record that an object takes its predecessor's certificate, unless it is on record. Durable on return."""
+        async with self._database.connection() as connection:
+            await connection.execute(_ADOPT, self._audit_parameters(audit))
 
     async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]

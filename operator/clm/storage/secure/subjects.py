@@ -80,7 +80,8 @@ requested_by <> '{}' AND (
 _FORGET = (
     f"""
     UPDATE certificate_revocations SET comment = NULL
-    WHERE comment IS NOT NULL AND (({_ASKED}) OR (organization_id = %(organization_id)s AND comment ~* ANY(%(named)s::text[])))
+    WHERE comment IS NOT NULL AND (
+        ({_ASKED}) OR (organization_id = %(organization_id)s AND comment ~* ANY(%(named)s::text[])))
     """,  # noqa: S608 - constants only
     *(
         f"UPDATE {table} SET requested_by = '{{}}' WHERE {_ASKED}"  # noqa: S608 - constants only
