@@ -30,6 +30,7 @@ from clm.storage.seals import SealStore
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clm.audit.anchor import Ends
     from clm.audit.report import Report
     from clm.audit.signer import TokenSigner
     from clm.dev.postgres import PostgresCluster
@@ -122,15 +123,22 @@ class Log:
         """Seal all that can be sealed."""
         return asyncio.run(seal_all(self, batch_records=batch_records, known=known))
 
-    def verify(self, *, anchor: SignedNote | None = None, keys: Sequence[bytes] | None = None) -> Report:
+    def verify(
+        self, *, anchor: SignedNote | None = None, keys: Sequence[bytes] | None = None, ends: Ends | None = None
+    ) -> Report:
         """Verify with the public key that this test knows."""
         with open_ledger(self.as_role("clm_auditor"), self.ledger) as ledger:
             trusted = [self.signer.spki] if keys is None else keys
-            return verify(DatabaseSource(ledger), keys=trusted, anchor=anchor, origin=self.origin)
+            return verify(DatabaseSource(ledger), keys=trusted, anchor=anchor, origin=self.origin, ends=ends)
 
     def newest(self) -> SignedNote:
         """The newest seal's note."""
-        return SignedNote.parse(str(self.query("SELECT note FROM clm_audit.seals ORDER BY batch DESC LIMIT 1")[0][0]))
+        return self.notes()[0]
+
+    def notes(self) -> list[SignedNote]:
+        """The notes of all seals, newest first."""
+        rows = self.query("SELECT note FROM clm_audit.seals ORDER BY batch DESC")
+        return [SignedNote.parse(str(note)) for (note,) in rows]
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement as a superuser whom no guard stops: triggers are off meanwhile."""

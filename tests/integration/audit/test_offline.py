@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from clm.audit.anchor import give_up
 from clm.audit.checkpoint import public_pem
 from clm.cli.main import main
+from clm.cluster.anchors import PUBLIC_KEY
 from tests.integration.audit.conftest import FileSigner
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from clm.dev.controlplane import ControlPlane
     from clm.dev.postgres import PostgresCluster
     from tests.integration.audit.conftest import Log
 
@@ -40,9 +43,9 @@ def key(log: Log, tmp_path: Path) -> str:
     return str(file)
 
 
-def clm(log: Log, *arguments: str) -> Result:
+def clm(log: Log, *arguments: str, **environment: str) -> Result:
     """Run a command as the auditor of both databases."""
-    environment = {f"CLM_{log.ledger.upper()}_DSN": log.as_role("clm_auditor"), "COLUMNS": "250"}
+    environment |= {f"CLM_{log.ledger.upper()}_DSN": log.as_role("clm_auditor"), "COLUMNS": "250"}
     return CliRunner().invoke(main, ["audit", *arguments], env=environment)
 
 
@@ -65,6 +68,51 @@ def test_verify(log: Log, sealed: list[str], key: str, tmp_path: Path) -> None:
     assert "give --public-key" in bare.output
     assert "give --anchor" in bare.output
     assert len(sealed) == 5
+
+
+@pytest.mark.parametrize("anchor", ["nothing", "another", "no key"])
+def test_anchor_that_says_nothing(log: Log, sealed: list[str], tmp_path: Path, anchor: str) -> None:
+    """An anchor without a note of the log, or without any key, is no anchor: a log that was made anew does not pass."""
+    log.query(f"UPDATE {log.table} SET actor_id = 'nobody' WHERE id = %s", sealed[0])
+    for table in ("seals", "sealing_keys"):
+        log.query(f"DELETE FROM clm_audit.{table}")
+    log.rotate()
+    log.seal()
+    pem = public_pem(log.signer.spki)
+    data = {
+        "nothing": {},
+        "another": {"clm_core_db": str(log.newest()), PUBLIC_KEY: pem},
+        "no key": {"clm_secure_db": str(log.newest())},
+    }[anchor]
+    file = tmp_path / "anchor"
+    file.write_text(json.dumps({"data": data}), encoding="utf-8")
+    result = clm(log, "verify", "--database", "secure", "--anchor", str(file), "-o", "json")
+    assert result.exit_code == 1
+    whats = [problem["what"] for problem in report(result)["problems"]]  # type: ignore[attr-defined]
+    assert any("says nothing of this log" in what for what in whats) == (anchor != "no key")
+    assert any("gives a public key" in what for what in whats) == (anchor != "another")
+
+
+def test_no_config_map(log: Log, sealed: list[str], key: str, control_plane: ControlPlane) -> None:
+    """Where the ConfigMap is not there, or is looked for in another namespace, nothing is proven."""
+    environment = {"KUBECONFIG": str(control_plane.kubeconfig), "CLM_NAMESPACE": "nowhere"}
+    result = clm(log, "verify", "--database", "secure", "--public-key", key, "--anchor", "configmap", **environment)
+    assert result.exit_code == 1
+    assert "says nothing of this log" in result.output
+    assert sealed
+
+
+def test_given_up_anchors_are_mentioned(log: Log, sealed: list[str], key: str, tmp_path: Path) -> None:
+    """What was given up is told to people and to programs, however often it happened."""
+    newest = str(log.newest())
+    data = {"clm_secure_db": newest, **give_up({}, "clm_secure_db", [newest], accepted=0)}
+    data |= give_up(data, "clm_secure_db", ["garbage"], accepted=0)
+    file = tmp_path / "anchor"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    options = ("verify", "--database", "secure", "--public-key", key, "--anchor", str(file))
+    assert report(clm(log, *options, "-o", "json"))["givenUpAnchors"] == [newest, "garbage"]
+    assert "2 anchors were given up" in clm(log, *options).output
+    assert sealed
 
 
 def test_verify_finds(log: Log, sealed: list[str], key: str) -> None:
@@ -124,6 +172,15 @@ def test_tampered_dump(log: Log, sealed: list[str], key: str, dump: Dump, column
     result = clm(log, "verify", "--dump", dump.write(), "--public-key", key, "-o", "json")
     assert result.exit_code == 1
     assert report(result)["problems"][0]["batch"] == 1  # type: ignore[index]
+
+
+def test_dump_with_a_future_transaction(log: Log, sealed: list[str], key: str, tmp_path: Path) -> None:
+    """An export tells which transactions had begun: a record of another one is found in it, too."""
+    log.query(f"UPDATE {log.table} SET txid = '9000000000000000' WHERE id = %s", sealed[-1])
+    file = str(tmp_path / "export")
+    assert clm(log, "export", "--database", "secure", file).exit_code == 0
+    found = report(clm(log, "verify", "--dump", file, "--public-key", key, "-o", "json"))
+    assert [problem["record"] for problem in found["problems"]] == [sealed[-1]]  # type: ignore[attr-defined]
 
 
 def test_old_dump(log: Log, sealed: list[str], key: str, dump: Dump, tmp_path: Path) -> None:

@@ -127,6 +127,52 @@ def test_moved_to_the_tail(log: Log, three: list[str]) -> None:
     assert (problem.batch, problem.position, problem.what) == (2, 1, "a record was removed")
 
 
+def _insert(log: Log, **values: str) -> str:
+    """Put a record there with values of one's own; gives its id."""
+    rows = log.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s",
+        log.table.removeprefix("public."),
+    )
+    values = {"id": "gen_random_uuid()", "txid": "pg_current_xact_id()", "occurred_at": "now()"} | values
+    names = [name for (name,) in rows]
+    chosen = ", ".join(values.get(name, name) for name in names)
+    statement = (
+        f"INSERT INTO {log.table} ({', '.join(names)}) SELECT {chosen} FROM {log.table} LIMIT 1 RETURNING id::text"
+    )
+    return str(log.query(statement)[0][0])
+
+
+def test_record_of_a_transaction_to_come(log: Log, three: list[str]) -> None:
+    """A record with an id that no transaction has had is not one that waits for its seal."""
+    inserted = _insert(log, txid="'9000000000000000'::xid8")
+    for _ in range(2):
+        (problem,) = log.verify().problems
+        assert (problem.record, "9000000000000000" in problem.what) == (inserted, True)
+        log.write("key.destroy")
+        log.seal()
+    assert three
+
+
+@pytest.mark.parametrize("moment", ["now() - interval '2 hours'", "now() + interval '2 hours'"])
+def test_record_of_another_time(log: Log, three: list[str], moment: str) -> None:
+    """A record that claims to be of long before what was sealed before it, or of after its seal, is found."""
+    inserted = _insert(log, occurred_at=moment)
+    log.seal()
+    (problem,) = log.verify().problems
+    assert (problem.batch, problem.record, "is said to be of" in problem.what) == (4, inserted, True)
+    assert three
+
+
+def test_old_records_after_an_outage(log: Log) -> None:
+    """Records that waited for hours, and come into batches one after the other, are of no wrong time."""
+    log.write(*["key.generate"] * 6)
+    log.query(f"UPDATE {log.table} SET occurred_at = occurred_at - interval '5 hours'")
+    assert len(log.seal(batch_records=2)) == 3
+    log.write("key.destroy")
+    log.seal()
+    assert log.verify().problems == []
+
+
 def test_cut_tail(log: Log, three: list[str]) -> None:
     """A log whose newest records and seals are gone verifies in itself; the anchor tells."""
     anchor = log.newest()
