@@ -34,9 +34,7 @@ def _newest(world: World, database: LedgerName) -> str:
 def _anchored(world: World) -> bool | None:
     """Whether everything is sealed and the anchor says so."""
     anchors = _anchors(world)
-    unsealed = (
-        "SELECT count(*) FROM {} WHERE txid >= (SELECT max(to_xid::text::numeric)::text FROM clm_audit.seals)::xid8"
-    )
+    unsealed = "SELECT count(*) FROM {} WHERE txid >= (SELECT to_xid FROM clm_audit.seals ORDER BY batch DESC LIMIT 1)"
     for database, name in DATABASES.items():
         if world.query(name, unsealed.format(TABLES[name]))[0]["count"] or anchors.get(database) != _newest(
             world, name
@@ -115,8 +113,21 @@ def test_rolled_back_log_is_not_sealed_over(world: World, namespace: str) -> Non
     assert world.program("clm.cli.main", "audit", "verify", "--anchor", "configmap").returncode == 0
     (accepted,) = world.query("core", "SELECT reason FROM audit_log WHERE action = 'audit.resume'")
     assert accepted["reason"] == "restored from yesterday's backup"
-    assert "clm_core_db.superseded" in _anchors(world)
+    assert "clm_core_db.superseded.1" in _anchors(world)
     assert world.program("clm.cli.main", *resume).returncode == 1
+
+    # A second time: the first anchor that was given up stays.
+    first = _anchors(world)["clm_core_db.superseded.1"]
+    world.stop_controller()
+    _cut(world, "core")
+    world.start_controller()
+    wait(lambda: _metric(world, "clm_audit_seal_refused").get("clm_core_db") or None, "the log to be refused again")
+    done = world.program("clm.cli.main", *resume)
+    assert done.returncode == 0, done.stderr
+    wait(lambda: _anchored(world), "the log to be sealed and anchored once more")
+    anchors = _anchors(world)
+    assert anchors["clm_core_db.superseded.1"] == first
+    assert anchors["clm_core_db.superseded.2"] not in {first, ""}
 
 
 def _cut(world: World, database: LedgerName) -> None:
@@ -146,6 +157,8 @@ def test_archived_by_the_token(world: World, tmp_path: Path) -> None:
     database = DevDatabase(world.environment.state, "core")
     dsn = database.cluster().dsn(database.database, "clm_archiver")
     archive = ("audit", "archive", "--database", "core", "--dsn", dsn, "--month", "2020-05", "--to", str(tmp_path))
+    assert world.program("clm.cli.main", *archive).returncode == 2
+    archive = (*archive, "--anchor", "configmap")
     for _ in range(2):
         done = world.program("clm.cli.main", *archive)
         assert done.returncode == 0, done.stderr

@@ -75,8 +75,9 @@ class Ledger:
 
     def seal_of(self, *, epoch: int, txid: int) -> SealRow | None:
         """The seal whose range holds a transaction."""
+        # Not by the column of that name in the answer, which is text.
         query = f"""{_SEALS}
-            WHERE ledger_epoch = %(epoch)s AND from_xid <= %(txid)s::text::xid8 ORDER BY from_xid DESC LIMIT 1
+            WHERE ledger_epoch = %(epoch)s AND from_xid <= %(txid)s::text::xid8 ORDER BY seals.from_xid DESC LIMIT 1
         """
         with self._connection.cursor(row_factory=dict_row) as cursor:
             row = cursor.execute(query.encode(), {"epoch": epoch, "txid": str(txid)}).fetchone()

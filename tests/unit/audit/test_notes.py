@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clm.audit.anchor import anchor_of, read_anchors, read_public_keys
+from clm.audit.anchor import (
+    GivenUp,
+    anchor_of,
+    end_name,
+    ends_of,
+    gather_keys,
+    give_up,
+    given_up_of,
+    read_anchors,
+    read_public_keys,
+)
 from clm.audit.checkpoint import Checkpoint, Origin, SignedNote, public_pem, sign_note
 from clm.audit.manifest import Manifest
 from clm.errors import NoteInvalid
@@ -46,6 +56,9 @@ manifests = st.builds(
     first_batch=counts,
     last_batch=counts,
     partial=st.dictionaries(counts, positions, max_size=3),
+    witnesses=st.dictionaries(
+        counts, st.frozensets(digests.map(lambda digest: f"audit_log_2026_01/{digest.hex()}"), min_size=1), max_size=2
+    ),
     files=st.dictionaries(st.sampled_from(["records.jsonl.gz", "seals.jsonl.gz"]), digests.map(bytes.hex)),
 )
 
@@ -163,3 +176,50 @@ def test_taxonomy_is_complete() -> None:
     """Every action that can be written has its meaning, and the table shows it."""
     assert tuple(TAXONOMY) == Action.__args__  # type: ignore[attr-defined]
     assert all(f"`{name}`" in taxonomy_table() for name in TAXONOMY)
+
+
+def test_what_is_given_up_is_numbered() -> None:
+    """A second anchor that is given up stands beside the first, also where the first was taken away or is garbage."""
+    data = give_up({}, "clm_core_db", ["one", "two\n"], accepted=5)
+    data |= give_up(data, "clm_core_db", ["three"], accepted=2)
+    data |= give_up(data, "clm_secure_db", ["other"], accepted=1)
+    assert given_up_of(data, "clm_core_db") == [GivenUp("one", 5), GivenUp("two\n", 5), GivenUp("three", 2)]
+    assert given_up_of(data, "clm_secure_db") == [GivenUp("other", 1)]
+    del data["clm_core_db.superseded.1"]
+    assert list(give_up(data, "clm_core_db", ["four"], accepted=2)) == ["clm_core_db.superseded.4"]
+
+
+def test_what_is_given_up_with_another() -> None:
+    """With an anchor go the earlier ones of the same lost end; not what was accepted, nor what was sealed since."""
+    signer = Signer()
+
+    def note(batch: int, minute: int) -> str:
+        made = Checkpoint(
+            origin=Origin(uuid.UUID(int=1), "clm_core_db"), batch=batch, root=bytes(32), epoch=1, from_xid=1, to_xid=2,
+            records=1, total=1, previous=bytes(32), sealed_at=datetime(2026, 1, 1, 0, minute, tzinfo=UTC),
+        )  # fmt: skip
+        return str(asyncio.run(sign_note(made.text(), signer)))
+
+    given = GivenUp(note(8, 8), accepted=5)
+    assert given.covers(note(8, 8))
+    assert given.covers(note(6, 6))
+    assert not given.covers(note(5, 5))
+    assert not given.covers(note(6, 20))
+    assert not given.covers(note(9, 9))
+    assert not given.covers("garbage")
+    assert GivenUp("garbage", accepted=5).covers("garbage")
+
+
+def test_keys_are_gathered_from_what_can_be_read() -> None:
+    """Garbage among public keys takes none of them away."""
+    one, two = Signer().spki, Signer().spki
+    text = f"garbage -----END PUBLIC KEY-----\n{public_pem(one)}"
+    assert gather_keys([text, "", public_pem(one)], [two, one]) == [one, two]
+
+
+def test_ends_of_compromised_keys() -> None:
+    """An empty end is trust for nothing, and a name that is none is no end."""
+    name = end_name("clm_core_db", b"key")
+    assert list(ends_of({name: "", "clm_secure_db": ""}, "clm_core_db").values()) == [None]
+    with pytest.raises(NoteInvalid):
+        ends_of({"clm_core_db.compromised.x": ""}, "clm_core_db")
