@@ -158,11 +158,11 @@ def test_archived_by_the_token(world: World, tmp_path: Path) -> None:
     dsn = database.cluster().dsn(database.database, "clm_archiver")
     archive = ("audit", "archive", "--database", "core", "--dsn", dsn, "--month", "2020-05", "--to", str(tmp_path))
     assert world.program("clm.cli.main", *archive).returncode == 2
-    archive = (*archive, "--anchor", "configmap")
+    anchored = (*archive, "--anchor", "configmap")
     for _ in range(2):
-        done = world.program("clm.cli.main", *archive)
+        done = world.program("clm.cli.main", *anchored)
         assert done.returncode == 0, done.stderr
-    done = world.program("clm.cli.main", *archive, "--drop")
+    done = world.program("clm.cli.main", *anchored, "--drop")
     assert "10 records were dropped" in done.stdout, done.stderr
     assert world.query("core", f"SELECT to_regclass('{part}') AS found") == [{"found": None}]
     wait(lambda: _anchored(world), "the archiving to be sealed")

@@ -28,6 +28,7 @@ from tests.integration.audit.conftest import FileSigner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clm.audit.anchor import Ends
     from tests.integration.audit.conftest import Log
 
 MONTH = date(2026, 1, 1)
@@ -288,9 +289,10 @@ def test_archive_of_a_former_key(log: Log, recorded: bool) -> None:  # noqa: FBT
     log.write("key.generate")
     log.seal()
     log.rotate()
-    for action in ("key.destroy", "key.activate"):
-        victim = log.write(action)
-        log.seal()
+    log.write("key.destroy")
+    log.seal()
+    victim = log.write("key.activate")
+    log.seal()
     ((leaves,),) = log.query("SELECT leaves FROM clm_audit.seals WHERE batch = 3")
     root = root_of(hashes_of(bytes(leaves)))
     manifest = Manifest(origin=log.origin, month=MONTH, records=1, root=root, first_batch=3, last_batch=3)
@@ -339,7 +341,7 @@ def test_compromised_key_archives_nothing_more(old: Log, tmp_path: Path) -> None
     before = Checkpoint.parse(old.newest().text)
     _drop(old, _archive(old, tmp_path))
     assert isinstance(old.signer, FileSigner)
-    ends = {hashlib.sha256(old.signer.spki).digest(): before}
+    ends: Ends = {hashlib.sha256(old.signer.spki).digest(): before}
     old.rotate()
     keys = [old.former[0].spki, old.signer.spki]
     assert old.verify(keys=keys).problems == []
