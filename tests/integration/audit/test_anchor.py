@@ -414,6 +414,26 @@ def test_not_anchored_without_its_key(log: Log, control_plane: ControlPlane) -> 
     asyncio.run(run())
 
 
+def test_anchored_seal_of_a_key_that_is_gone(log: Log, control_plane: ControlPlane) -> None:
+    """When clm_secure_db was restored to a time before the key, what is anchored is continued all the same."""
+
+    async def run() -> None:
+        async with outside(log, control_plane) as world:
+            log.write("key.generate")
+            await once(world.controller())
+            log.rotate()
+            gone = log.former.pop()
+            log.write("key.activate")
+            await once(world.controller())
+            assert world.metric("clm_audit_seal_refused") == 0.0
+            keys = read_public_keys((await world.anchor())["data"][PUBLIC_KEY])
+            assert keys == [gone.spki, log.signer.spki]
+            report = log.verify(keys=keys, anchor=log.newest())
+            assert (report.problems, report.batches) == ([], 2)
+
+    asyncio.run(run())
+
+
 def test_compromised_key(log: Log, control_plane: ControlPlane) -> None:
     """When a sealing key was called compromised, what it signed until then stays proven; what comes later does not."""
 
