@@ -26,6 +26,7 @@ from clm.storage import audit_sql
 from clm.storage.database import Database
 from clm.storage.ledger import open_ledger
 from clm.storage.seals import SealStore
+from tests.integration.audit.months import MONTH, NEXT, put_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +194,22 @@ def log(databases: DatabasePair, postgres_cluster: PostgresCluster) -> Log:
 def core_log(databases: DatabasePair, postgres_cluster: PostgresCluster, log: Log) -> Log:
     """The log of clm_core_db, sealed by the same key."""
     return _log("core", databases, postgres_cluster, log.signer)
+
+
+@pytest.fixture
+def old(log: Log) -> Log:
+    """Three batches: one of January, one over the end of it, one of February."""
+    for month in (MONTH, NEXT):
+        log.query(
+            f"CREATE TABLE clm_audit_parts.secure_audit_log_{month:%Y_%m} PARTITION OF {log.table}"
+            f" FOR VALUES FROM ('{month} 00:00Z') TO ('{month.replace(month=month.month + 1)} 00:00Z')"
+        )
+        log.query(f"ALTER TABLE clm_audit_parts.secure_audit_log_{month:%Y_%m} OWNER TO clm_owner")
+    for number, days in enumerate((("01-05", "01-06"), ("01-31", "02-01", "01-31"), ("02-02",))):
+        for day in days:
+            put_at(log, f"2026-{day} 12:00Z", f"object-{number}")
+        assert len(log.seal()) == 1
+    return log
 
 
 def _log(
