@@ -7,11 +7,10 @@ import gzip
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from clm.audit.checkpoint import Checkpoint, public_pem
 from clm.audit.dump import export as write_export
@@ -32,6 +31,7 @@ from clm.cli.audit_options import (
 )
 from clm.cli.audit_resume import resume
 from clm.cli.audit_verify import verify
+from clm.cli.tables import listing, print_listing
 from clm.errors import AuditFailed, InvalidInput
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.ledger import open_ledger
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clm.resources.seals import LedgerName
+
+_REASON = 100
+"""Characters of a reason in a table; `-o json` has all of it."""
 
 
 @click.group()
@@ -190,7 +193,7 @@ def _readable(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("Time (UTC)", "Action", "Object", "Actor", "Outcome", "Reason", "Record")
+    table = listing("Time (UTC)", "Action", "Object", "Actor", "Outcome", "Reason", "Record")
     for row in rows:
         table.add_row(
             f"{row['occurred_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
@@ -198,7 +201,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             f"{row['object_type']} {row['object_id']}",
             row["actor_id"],
             row["outcome"],
-            row["reason"] or "",
+            shorten(row["reason"] or "", _REASON, placeholder=" …"),
             str(row["id"]),
         )
-    Console().print(table)
+    print_listing(table)

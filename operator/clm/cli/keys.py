@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from clm.cli.actor import the_actor
 from clm.cli.dependencies import both_databases, key_acts, key_store, leaf_keys, the_token
+from clm.cli.tables import listing, print_listing
 from clm.errors import ClmError, KeyInUse, KeyMissing
 from clm.lifecycle.key_acts import require_destroyable
 from clm.settings import Settings, settings_from_environment
@@ -167,7 +167,7 @@ def _as_json(key: KeyOverview, now: datetime) -> dict[str, Any]:
 
 
 def _print(console: Console, found: list[KeyOverview], now: datetime) -> None:
-    table = Table("ID", "Purpose", "Label", "Version", "State", "Token", "Created", "Signs or wraps until", "Needed by")
+    table = listing("ID", "Purpose", "Label", "Version", "State", "Token", "Created", "Used until", "Needed by")
     for key in found:
         needed = ", ".join(f"{number} {what}" for what, number in key.dependents.items())
         table.add_row(
@@ -181,7 +181,7 @@ def _print(console: Console, found: list[KeyOverview], now: datetime) -> None:
             _until(key, now),
             needed or "-",
         )
-    console.print(table)
+    print_listing(table)
     for key in found:
         if _is_past(key, now):
             console.print(f"[red]{key.label} is past its cryptoperiod[/red]: have a KeyRotation replace it.")
