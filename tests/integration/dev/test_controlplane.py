@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from clm.errors import StartFailed
 from tests.fix_controlplane import make_control_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from clm.dev.controlplane import ControlPlane
@@ -83,16 +84,30 @@ def test_a_program_that_ends_is_named_with_its_log(
 
 
 def test_the_controller_has_only_the_rights_that_it_is_given(control_plane: ControlPlane) -> None:
-    """Its certificate alone gives nothing; the shipped roles give what they say."""
+    """Its credentials alone give nothing; the shipped roles give what they say."""
     core = api(control_plane.controller_kubeconfig)
     with pytest.raises(client.ApiException) as refused:
         core.list_namespace()
     assert refused.value.status == 403
     cluster.apply(control_plane.kubeconfig, [cluster.namespace("clm-system"), *cluster.rights()])
-    assert core.list_namespace().items
+    _await_granted(core.list_namespace)
     with pytest.raises(client.ApiException) as refused:
         core.delete_namespaced_secret("any", "default")
     assert refused.value.status == 403
+
+
+def _await_granted(act: Callable[[], Any], *, timeout_s: float = 30.0) -> None:
+    """Wait until the API server's authorizer has learned of a role that was just applied: it does so by a watch."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            act()
+        except client.ApiException as error:
+            if error.status != 403 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def test_applying_again_changes_nothing(control_plane: ControlPlane) -> None:
