@@ -161,7 +161,7 @@ def test_a_key_that_is_destroyed_meanwhile_is_no_orphan(site: Site) -> None:
 @pytest.mark.parametrize("step", ["made", "destroyed"])
 def test_a_key_on_its_way_is_given_time(site: Site, step: str, minutes: int, found: list[tuple[str, str]]) -> None:
     """Its row comes first and its destruction is two commits: only what stays so has been cut short."""
-    then = NOW - timedelta(minutes=minutes)
+    then = datetime.now(UTC) - timedelta(minutes=minutes)
     state = (
         {"state": "generating", "token_serial": None, "spki": None, "spki_sha256": None}
         if step == "made"
