@@ -31,6 +31,11 @@ ITEM_VALUES = (
 )
 
 
+def insert(table: str) -> str:
+    """Give the statement that writes one audit record; its parameters are those of `parameters`."""
+    return f"INSERT INTO {table} ({COLUMNS}) VALUES ({VALUES})"  # noqa: S608 - constants only
+
+
 def insert_items(table: str) -> str:
     """Give the statement that writes a batch of audit records."""
     return f"""

@@ -20,9 +20,7 @@ class RecordStore:
 
     def __init__(self, database: Database, ledger: LedgerName) -> None:
         self._database = database
-        self._statement = (
-            f"INSERT INTO {TABLES[ledger]} ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608 - constants
-        ).encode()
+        self._statement = audit_sql.insert(TABLES[ledger]).encode()
 
     async def record(self, record: AuditRecord) -> None:
         """Write one record. Durable on return. Raises DatabaseUnavailable, DatabaseUnprepared."""

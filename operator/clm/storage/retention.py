@@ -113,7 +113,7 @@ class RetentionStore:
             query = f"WITH due AS ({rule.due} LIMIT %(limit)s) {rule.act}"
             done = await connection.execute(query.encode(), {"before": before, "limit": limit})
             if done.rowcount:
-                insert = f"INSERT INTO {_LOGS[self.name]} ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+                insert = audit_sql.insert(_LOGS[self.name])
                 values = audit_sql.parameters(audit, origin=self._origin, version=self._version)
                 await connection.execute(insert.encode(), values)
             return done.rowcount

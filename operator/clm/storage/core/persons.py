@@ -54,7 +54,7 @@ SET username = 'erased-' || id::text, display_name = NULL, email = NULL, identit
 WHERE id = %(id)s
 """
 
-_AUDIT = f"INSERT INTO audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("audit_log")
 
 
 @dataclass(frozen=True, slots=True)

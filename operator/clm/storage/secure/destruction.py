@@ -65,7 +65,7 @@ UPDATE private_keys SET state = 'compromised', compromised_at = coalesce(comprom
 WHERE id = %(id)s AND state IN ('active', 'superseded')
 """
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("secure_audit_log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

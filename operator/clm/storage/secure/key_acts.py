@@ -84,7 +84,7 @@ WHERE state IN ('active', 'suspended') AND purpose <> 'subject-shred' AND oup_en
 GROUP BY purpose
 """
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("secure_audit_log")
 
 _ENDED = frozenset({"deactivated", "compromised", "destroyed"})
 

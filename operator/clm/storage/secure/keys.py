@@ -90,7 +90,7 @@ WHERE (state = 'generating' AND created_at < now() - %(older_than)s)
 
 _LOCK = f"SELECT {_COLUMNS} FROM encryption_keys WHERE id = %(id)s FOR UPDATE"  # noqa: S608
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("secure_audit_log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

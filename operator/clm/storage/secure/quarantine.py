@@ -29,7 +29,7 @@ UPDATE clm_work.quarantined_objects SET gone_at = clock_timestamp()
 WHERE token_serial = %(token_serial)s AND gone_at IS NULL AND last_seen_at < %(began)s
 """
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("secure_audit_log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

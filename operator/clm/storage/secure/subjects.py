@@ -98,7 +98,7 @@ UNION SELECT lower(requested_by->>'username') FROM key_rotation_history
 WHERE organization_id = %(organization_id)s AND requested_by ? 'username'
 """
 
-_AUDIT = f"INSERT INTO secure_audit_log ({audit_sql.COLUMNS}) VALUES ({audit_sql.VALUES})"  # noqa: S608
+_AUDIT = audit_sql.insert("secure_audit_log")
 
 
 @dataclass(frozen=True, slots=True)
