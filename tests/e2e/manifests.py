@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 API_VERSION = "clm-operator.io/v1alpha1"
 CA_NAMESPACE = "clm-system"
-WITHOUT_RIGHT = "without-right"
-"""Name of the one Certificate whose Secret the operator is not let write."""
 ROOT, ISSUING, LEAF = "e2e-root", "e2e-issuing", "e2e-leaf"
 """Names of the Policies; the CAs have the names of what they are issued under."""
 

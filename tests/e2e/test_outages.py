@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.manifests import WITHOUT_RIGHT, certificate
+from tests.e2e.manifests import certificate
 from tests.e2e.world import wait
 
 if TYPE_CHECKING:
@@ -104,12 +104,13 @@ def test_a_right_that_is_missing(world: World, namespace: str) -> None:
     role = world.api.request("GET", _ROLE)
     without = [rule for rule in role["rules"] if "secrets" not in rule["resources"]]
     readable = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
-    world.api.request("PATCH", _ROLE, {"rules": [*without, readable]}, content_type=_MERGE)
-    try:
-        world.apply(certificate(namespace, WITHOUT_RIGHT))
-        message = world.wait_refused(namespace, WITHOUT_RIGHT, "Forbidden", timeout_s=60)["message"]
-        assert 'cannot create resource "secrets"' in message
-        assert "grant the controller this right" in message
-    finally:
-        world.api.request("PATCH", _ROLE, {"rules": role["rules"]}, content_type=_MERGE)
-    world.wait_ready(namespace, WITHOUT_RIGHT, timeout_s=60)
+    with world.without_rights():
+        world.api.request("PATCH", _ROLE, {"rules": [*without, readable]}, content_type=_MERGE)
+        try:
+            world.apply(certificate(namespace, "web"))
+            message = world.wait_refused(namespace, "web", "Forbidden", timeout_s=60)["message"]
+            assert 'cannot create resource "secrets"' in message
+            assert "grant the controller this right" in message
+        finally:
+            world.api.request("PATCH", _ROLE, {"rules": role["rules"]}, content_type=_MERGE)
+        world.wait_ready(namespace, "web", timeout_s=60)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from clm.cluster.client import _error
 from clm.pki.tbs import BACKDATE
 from tests.e2e import openssl
-from tests.e2e.manifests import CA_NAMESPACE, WITHOUT_RIGHT, certificate
+from tests.e2e.manifests import CA_NAMESPACE, certificate
 from tests.e2e.world import data_of, wait
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 # What the authorizer says, and the operator's client where the server said nothing. A quota or a policy forbids, too,
 # and a bare 403 may be a millisecond.
 _FORBIDDEN = re.compile(r'User "[^"]*" cannot |\S: 403\b(?! )')
-# A test takes a right away on purpose, for the sake of this Certificate.
-_ON_PURPOSE = f"/{WITHOUT_RIGHT}:"
 
 
 def _issued(body: Manifest) -> datetime:
@@ -61,8 +59,7 @@ def test_what_is_forbidden_is_recognized() -> None:
 def test_rights_suffice(world: World) -> None:
     """With the rights of config/rbac.yaml, and no others, nothing that the operator tries is forbidden."""
     assert world.settings["KUBECONFIG"].endswith("/controller.kubeconfig")
-    lines = (line for line in world.log.splitlines() if _ON_PURPOSE not in line)
-    assert [line for line in lines if _FORBIDDEN.search(line)] == []
+    assert [line for line in world.log_with_rights.splitlines() if _FORBIDDEN.search(line)] == []
 
 
 def test_no_defect_in_the_log(world: World) -> None:

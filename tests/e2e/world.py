@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class World:
     environment: Environment
     api: Api
     kubeconfig: Path
+    _without_rights: list[str] = field(default_factory=list)
 
     def apply(self, manifests: Manifest | str) -> Manifest:
         """Apply an object, or every one of a YAML text; give the last one as it is then."""
@@ -147,6 +148,23 @@ class World:
     def log(self) -> str:
         """All that every operator of this world has said."""
         return self.environment.processes.log(CONTROLLER).read_text(encoding="utf-8", errors="replace")
+
+    @contextmanager
+    def without_rights(self) -> Iterator[None]:
+        """Have what the operator says in here not count as missing rights: a test has taken one away on purpose."""
+        before = len(self.log)
+        try:
+            yield
+        finally:
+            self._without_rights.append(self.log[before:])
+
+    @property
+    def log_with_rights(self) -> str:
+        """All that every operator of this world has said while it had its rights."""
+        said = self.log
+        for part in self._without_rights:
+            said = said.replace(part, "")
+        return said
 
     def stop_controller(self) -> float:
         """Stop the operator by SIGTERM; tell how many seconds that took."""

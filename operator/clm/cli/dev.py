@@ -64,8 +64,10 @@ def up(*, detach: bool, kubeconfig: Path | None) -> None:
         failure = str(error)
     # No signal interrupts from here on. What did not come up is down already, or is another command's.
     if signals.came or (is_up and (failure is not None or not detach)):
-        _take_down(environment)
+        # Ignored by the programs that it calls as well: one that a signal kills before it is in a session of its own
+        # would be taken for one that is not installed.
         signals.ignore()
+        _take_down(environment)
     if failure is not None:
         raise click.ClickException(failure)
     if signals.came and not is_up:
