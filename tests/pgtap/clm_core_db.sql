@@ -6,7 +6,7 @@ SET LOCAL search_path = tap, public, pg_catalog;
 SELECT no_plan();
 
 -- What there is.
-SELECT schemas_are(ARRAY['public', 'clm_meta', 'clm_work', 'clm_guard', 'clm_audit', 'clm_audit_parts', 'tap']);
+SELECT schemas_are(ARRAY['public', 'clm_meta', 'clm_work', 'clm_status', 'clm_guard', 'clm_audit', 'clm_audit_parts', 'tap']);
 SELECT tables_are('public', ARRAY['users', 'roles', 'user_roles', 'organizations', 'user_organizations', 'policies',
     'workflows', 'workflow_instances', 'workflow_steps', 'notifications', 'audit_log', 'api_keys', 'sessions',
     'certificate_metadata']);
@@ -30,7 +30,7 @@ SELECT results_eq(
 -- Whose it is.
 SELECT db_owner_is(current_database(), 'clm_owner');
 SELECT schema_owner_is(s, 'clm_owner')
-FROM unnest(ARRAY['public', 'clm_meta', 'clm_work', 'clm_guard', 'clm_audit_parts']) AS s;
+FROM unnest(ARRAY['public', 'clm_meta', 'clm_work', 'clm_status', 'clm_guard', 'clm_audit_parts']) AS s;
 SELECT relation_owner_is('public', c.relname, 'clm_owner', c.relname || ' is the owner''s')
 FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v');
 SELECT is_definer('clm_guard', 'ensure_audit_partitions', ARRAY['integer']);
@@ -106,6 +106,22 @@ SELECT throws_ok(statement, '42501', NULL, statement)
 FROM unnest(ARRAY['UPDATE audit_log SET actor_id = ''x''', 'DELETE FROM audit_log', 'TRUNCATE audit_log']) AS statement;
 SELECT throws_ok(format('TRUNCATE clm_audit_parts.%I', tablename), '42501', NULL, 'TRUNCATE ' || tablename)
 FROM pg_tables WHERE schemaname = 'clm_audit_parts';
+
+-- What the responder serves: it reads, and asks for certificates.
+SELECT tables_are('clm_status', ARRAY['issuers', 'revocations', 'crls', 'ocsp_responders']);
+SELECT table_privs_are('clm_status', t, 'clm_responder', ARRAY['SELECT'], 'the responder reads ' || t)
+FROM unnest(ARRAY['issuers', 'revocations', 'crls', 'ocsp_responders']) AS t;
+SELECT column_privs_are('clm_status', 'ocsp_responders', c, 'clm_responder', ARRAY['INSERT', 'SELECT'])
+FROM unnest(ARRAY['id', 'issuer_key_id', 'organization_id', 'csr', 'origin']) AS c;
+SELECT column_privs_are('clm_status', 'ocsp_responders', c, 'clm_responder', ARRAY['SELECT'])
+FROM unnest(ARRAY['requested_at', 'certificate', 'not_after', 'refused_reason']) AS c;
+SELECT schema_privs_are('clm_status', r, ARRAY[]::text[]) FROM unnest(ARRAY['clm_archiver', 'clm_webhook', 'clm_api']) AS r;
+SELECT policies_are('clm_status', 'revocations',
+                    ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'responder_reads_all',
+                          'only_expired_go']);
+SELECT policies_are('clm_status', 'ocsp_responders',
+                    ARRAY['tenant_isolation', 'operator_serves_all', 'auditor_reads_all', 'responder_reads_all',
+                          'responder_asks']);
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -156,6 +156,19 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
         "clm_audit.seals": Right(reads=ALL, adds=ALL),
         "clm_meta.erasure_tombstones": Right(reads=ALL, adds=all_but("id")),
         "clm_meta.schema_migrations": Right(reads=ALL),
+        "clm_status.crls": Right(
+            reads=ALL,
+            adds=all_but("published_at needed_until"),
+            changes=only("crl_number this_update next_update entry_count crl sha256 published_at needed_until"),
+            removes=True,
+        ),
+        "clm_status.issuers": Right(
+            reads=ALL, adds=all_but("updated_at"), changes=all_but("issuer_key_id organization_id spki")
+        ),
+        "clm_status.ocsp_responders": Right(
+            reads=ALL, changes=only("certificate not_after refused_reason"), removes=True
+        ),
+        "clm_status.revocations": Right(reads=ALL, adds=all_but("recorded_at"), removes=True),
         "clm_work.integrity_reports": Right(reads=ALL, adds=all_but("id finished_at"), removes=True),
         "notifications": Right(
             reads=ALL,
@@ -219,6 +232,10 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
         "clm_audit.seals": Right(reads=ALL),
         "clm_meta.erasure_tombstones": Right(reads=ALL),
         "clm_meta.schema_migrations": Right(reads=ALL),
+        "clm_status.crls": Right(reads=ALL),
+        "clm_status.issuers": Right(reads=ALL),
+        "clm_status.ocsp_responders": Right(reads=ALL),
+        "clm_status.revocations": Right(reads=ALL),
         "clm_work.integrity_reports": Right(reads=ALL),
         "notifications": Right(reads=ALL),
         "organizations": Right(reads=ALL),
@@ -248,6 +265,10 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
                 "updated_at deleted_at"
             )
         ),
+        "clm_status.crls": Right(reads=ALL),
+        "clm_status.issuers": Right(reads=ALL),
+        "clm_status.ocsp_responders": Right(reads=ALL, adds=only("id issuer_key_id organization_id csr origin")),
+        "clm_status.revocations": Right(reads=ALL),
     },
     ("core", "clm_webhook"): {
         "organizations": Right(reads=all_but("display_name settings created_at updated_at")),

@@ -22,13 +22,14 @@ NOT_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 NOT_AFTER = NOT_BEFORE + timedelta(days=90)
 
 
-def insert(connection: Connection, table: str, values: dict[str, Any]) -> uuid.UUID:
-    """Insert one row in a savepoint of its own; give back its id."""
+def insert(connection: Connection, table: str, values: dict[str, Any], *, key: str = "id") -> uuid.UUID:
+    """Insert one row in a savepoint of its own; give back its id, or what else its key is called."""
     names = list(values)
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
         sql.Identifier(*table.split(".")),
         sql.SQL(", ").join(map(sql.Identifier, names)),
         sql.SQL(", ").join(map(sql.Placeholder, names)),
+        sql.Identifier(key),
     )
     with connection.transaction():
         row = connection.execute(statement, values).fetchone()

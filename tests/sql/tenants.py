@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -93,7 +94,32 @@ def _fill_core(connection: Connection, organization: uuid.UUID) -> None:
     report = {"started_at": datetime.now(UTC) - timedelta(days=1), "origin": "test", "opened_keys": False}
     found = {"compared": "{}", "finding_count": 0, "findings": "[]"}
     _insert_later(connection, "clm_work.integrity_reports", {**own, **report, **found})
+    _fill_status(connection, organization)
     _bury(connection, organization)
+
+
+def _fill_status(connection: Connection, organization: uuid.UUID) -> None:
+    now = datetime.now(UTC)
+    own = {"organization_id": organization, "issuer_key_id": uuid.uuid4()}
+    flags = {"crl_enabled": True, "crl_lifetime": timedelta(days=1), "crl_shards": 1, "ocsp_enabled": True}
+    der = {"subject": os.urandom(20), "spki": os.urandom(91), "certificate": os.urandom(500)}
+    issuer = {**own, **flags, **der, "name": "clm-system/root", "base_urls": ["http://127.0.0.1:8089"]}
+    _insert_later(connection, "clm_status.issuers", issuer, key="issuer_key_id")
+    revoked = {"serial_number": os.urandom(16), "certificate_id": uuid.uuid4(), "reason_code": 1, "revoked_at": now}
+    _insert_later(
+        connection,
+        "clm_status.revocations",
+        {**own, **revoked, "not_after": now + timedelta(days=1)},
+        key="issuer_key_id",
+    )
+    crl = os.urandom(400)
+    times = {"this_update": now, "next_update": now + timedelta(days=1)}
+    content = {"crl_number": 1, "entry_count": 1, "crl": crl, "sha256": hashlib.sha256(crl).digest()}
+    _insert_later(
+        connection, "clm_status.crls", {**own, **times, **content, "shards": 1, "shard": 0}, key="issuer_key_id"
+    )
+    asked = {"id": uuid.uuid4(), "csr": os.urandom(200), "origin": "responder-0"}
+    _insert_later(connection, "clm_status.ocsp_responders", {**own, **asked})
 
 
 def _bury(connection: Connection, organization: uuid.UUID) -> None:
@@ -101,10 +127,10 @@ def _bury(connection: Connection, organization: uuid.UUID) -> None:
     _insert_later(connection, "clm_meta.erasure_tombstones", stone)
 
 
-def _insert_later(connection: Connection, table: str, values: dict[str, Any]) -> None:
+def _insert_later(connection: Connection, table: str, values: dict[str, Any], *, key: str = "id") -> None:
     """Insert a row where the table is there: it is not in a database of the release before."""
     if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
-        insert(connection, table, values)
+        insert(connection, table, values, key=key)
 
 
 _RECORD = {

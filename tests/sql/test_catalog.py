@@ -60,7 +60,7 @@ PARTIAL_ON_PURPOSE = {("private_keys", "private_keys_encryption_key_id_fkey")}
 UNINDEXED = """
 SELECT f.conrelid::regclass::text, f.conname::text
 FROM pg_constraint f
-WHERE f.contype = 'f' AND f.connamespace::regnamespace::text IN ('public', 'clm_work')
+WHERE f.contype = 'f' AND f.connamespace::regnamespace::text IN ('public', 'clm_work', 'clm_status')
 AND NOT EXISTS (
     SELECT FROM pg_index i
     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -77,12 +77,12 @@ SELECT format('%s.%s', c.oid::regclass, a.attname)
 FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum >= 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p', 'v')
-AND c.relnamespace::regnamespace::text = ANY (ARRAY['public', 'clm_work', 'clm_meta'])
+AND c.relnamespace::regnamespace::text = ANY (ARRAY['public', 'clm_work', 'clm_meta', 'clm_status'])
 AND col_description(c.oid, a.attnum) IS NULL
 UNION ALL
 SELECT c.oid::regclass::text FROM pg_class c
 WHERE c.relkind IN ('r', 'p', 'v')
-AND c.relnamespace::regnamespace::text = ANY (ARRAY['public', 'clm_work', 'clm_meta'])
+AND c.relnamespace::regnamespace::text = ANY (ARRAY['public', 'clm_work', 'clm_meta', 'clm_status'])
 AND obj_description(c.oid, 'pg_class') IS NULL
 """
 
@@ -193,7 +193,7 @@ def test_every_row_has_its_organization(connection: Connection) -> None:
     tables = names(
         connection,
         "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p')"
-        " AND relnamespace::regnamespace::text IN ('public', 'clm_work')",
+        " AND relnamespace::regnamespace::text IN ('public', 'clm_work', 'clm_status')",
     )
     assert tables - found <= {"organizations"}
 

@@ -203,7 +203,7 @@ def test_every_table_is_protected(connection: Connection) -> None:
                 FROM pg_policy p WHERE p.polrelid = c.oid AND p.polroles = '{0}' AND p.polcmd = '*')
         FROM pg_class c
         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
-        AND (c.relnamespace::regnamespace::text IN ('public', 'clm_work') OR EXISTS (
+        AND (c.relnamespace::regnamespace::text IN ('public', 'clm_work', 'clm_status') OR EXISTS (
             SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization_id'))
     """).fetchall()
     assert {table for table, _, _ in found} == set(protected(connection))

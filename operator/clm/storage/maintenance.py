@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clm.storage.database import Database
     from clm.storage.migration_files import DatabaseName
 
-_OURS = "('public', 'clm_work', 'clm_meta', 'clm_audit', 'clm_audit_parts')"
+_OURS = "('public', 'clm_work', 'clm_status', 'clm_meta', 'clm_audit', 'clm_audit_parts')"
 
 _TABLES = f"""
 SELECT s.schemaname || '.' || s.relname AS name, n_live_tup AS live, n_dead_tup AS dead,

@@ -81,7 +81,8 @@ def _readable(site: Site) -> list[str]:
         names = site.query(
             database,
             "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind = 'r' AND n.nspname IN ('public', 'clm_work', 'clm_meta', 'clm_audit_parts')",
+            " WHERE c.relkind = 'r'"
+            " AND n.nspname IN ('public', 'clm_work', 'clm_status', 'clm_meta', 'clm_audit_parts')",
         )
         for row in names:
             dump = str(site.query(database, f"SELECT t.*::text AS row FROM {row['name']} t"))
