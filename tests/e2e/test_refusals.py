@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.keystores": {"keystores": {"jks": {"create": True, "password": "changeit"}}},
-    "spec.additionalOutputFormats": {"additionalOutputFormats": [{"type": "CombinedPEM"}]},
     "spec.literalSubject": {"literalSubject": "CN=a,O=b"},
     "spec.renewal": {"renewal": {"policy": "Disabled"}},
     "spec.revocation": {"revocation": {"reason": "keyCompromise"}},

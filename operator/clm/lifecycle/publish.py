@@ -21,6 +21,7 @@ from clm.cluster.secrets import (
     SecretContent,
 )
 from clm.lifecycle.inventory import Listed, inventory_entry
+from clm.lifecycle.secret_files import further_files
 from clm.pki import chain as pki_chain
 from clm.pki import keys as pki_keys
 
@@ -110,6 +111,7 @@ def secret_content(publication: Publication) -> SecretContent:
     data = {"tls.crt": bundle.certificates, "ca.crt": bundle.root}
     if key is not None:
         data["tls.key"] = pki_keys.to_pem(key, spec.private_key.encoding)
+        data |= further_files(spec, key=key, bundle=bundle)
     return SecretContent(
         namespace=publication.owner.namespace,
         name=spec.secret_name,

@@ -13,6 +13,8 @@ from clm.resources.keys import KeySpec
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
+KeyEncoding = Literal["PKCS1", "PKCS8"]
+
 _CURVES: dict[int, type[ec.EllipticCurve]] = {256: ec.SECP256R1, 384: ec.SECP384R1, 521: ec.SECP521R1}
 _RSA_EXPONENT = 65537
 
@@ -62,11 +64,14 @@ def from_pkcs8_der(der: bytes) -> PrivateKey:
     return _private(serialization.load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True))
 
 
-def to_pem(key: PrivateKey, encoding: Literal["PKCS1", "PKCS8"]) -> bytes:
+def to_pem(key: PrivateKey, encoding: KeyEncoding) -> bytes:
     """Write a private key for `tls.key`. PKCS1 is the traditional form; Ed25519 has none and stays PKCS#8."""
-    traditional = encoding == "PKCS1" and not isinstance(key, ed25519.Ed25519PrivateKey)
-    form = serialization.PrivateFormat.TraditionalOpenSSL if traditional else serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return key.private_bytes(serialization.Encoding.PEM, _form(key, encoding), serialization.NoEncryption())
+
+
+def to_der(key: PrivateKey, encoding: KeyEncoding) -> bytes:
+    """Write a private key for `key.der`: the bytes that `to_pem` has in base64."""
+    return key.private_bytes(serialization.Encoding.DER, _form(key, encoding), serialization.NoEncryption())
 
 
 def load_pem_private_key(pem: bytes) -> PrivateKey:
@@ -91,6 +96,12 @@ def spki_der(key: PublicKey) -> bytes:
 def load_spki(der: bytes) -> PublicKey:
     """Read a SubjectPublicKeyInfo. Raises ValueError."""
     return supported(serialization.load_der_public_key(der))
+
+
+def _form(key: PrivateKey, encoding: KeyEncoding) -> serialization.PrivateFormat:
+    if encoding == "PKCS1" and not isinstance(key, ed25519.Ed25519PrivateKey):
+        return serialization.PrivateFormat.TraditionalOpenSSL
+    return serialization.PrivateFormat.PKCS8
 
 
 def _private(key: object) -> PrivateKey:

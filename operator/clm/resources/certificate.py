@@ -49,11 +49,13 @@ DeletionPolicy = Literal["Retain", "Revoke"]
 KeyEncoding = Literal["PKCS1", "PKCS8"]
 RotationPolicy = Literal["Always", "Never"]
 KeyStorage = Literal["Secret", "HSM"]
+OutputFormat = Literal["CombinedPEM", "DER"]
 
 _ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ECDSA", "RSA", "Ed25519")
 _ENCODINGS: tuple[KeyEncoding, ...] = ("PKCS8", "PKCS1")
 _ROTATION_POLICIES: tuple[RotationPolicy, ...] = ("Always", "Never")
 _STORAGES: tuple[KeyStorage, ...] = ("Secret", "HSM")
+_OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("CombinedPEM", "DER")
 _DELETION_POLICIES: tuple[DeletionPolicy, ...] = ("Retain", "Revoke")
 _DEFAULT_SIZE: dict[KeyAlgorithm, int] = {"RSA": 2048, "ECDSA": 256, "Ed25519": 256}
 
@@ -91,6 +93,7 @@ class CertificateSpec:
     name_constraints: NameConstraints | None = None
     secret_labels: Mapping[str, str]
     secret_annotations: Mapping[str, str]
+    output_formats: frozenset[OutputFormat] = frozenset()
     deletion_policy: DeletionPolicy = "Retain"
     unsupported: tuple[str, ...] = ()
 
@@ -126,6 +129,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         name_constraints=read_name_constraints(reader),
         secret_labels=template.text_map("labels"),
         secret_annotations=template.text_map("annotations"),
+        output_formats=_output_formats(reader),
         deletion_policy=deletion_policy,
         unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
     )
@@ -185,6 +189,13 @@ def _makes_keystore(keystores: object) -> bool:
     return any(
         not isinstance(store, dict) or store.get("create") is not False for store in set_fields(keystores).values()
     )
+
+
+def _output_formats(reader: Reader) -> frozenset[OutputFormat]:
+    formats = reader.children("additionalOutputFormats")
+    for each in formats:
+        each.required_text("type")
+    return frozenset(each.choice("type", _OUTPUT_FORMATS, default="DER") for each in formats)
 
 
 def _private_key(reader: Reader, *, is_ca: bool) -> PrivateKeySpec:

@@ -93,6 +93,11 @@ def _keeps_only_ca_keys_in_the_hsm(spec: CertificateSpec) -> Iterator[Problem]:
         yield "spec.privateKey.storage", "HSM is for CAs; it needs isCA: true"
 
 
+def _has_the_key_that_its_files_need(spec: CertificateSpec) -> Iterator[Problem]:
+    if spec.private_key.storage == "HSM" and spec.output_formats:
+        yield "spec.additionalOutputFormats", "needs the private key, which does not leave the HSM"
+
+
 def _leaves_own_metadata_alone(spec: CertificateSpec) -> Iterator[Problem]:
     for field, keys in _template(spec):
         for key in keys:
@@ -148,6 +153,7 @@ _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _is_renewed_once_within_its_life,
     _constrains_only_as_ca,
     _keeps_only_ca_keys_in_the_hsm,
+    _has_the_key_that_its_files_need,
     _leaves_own_metadata_alone,
     _has_metadata_that_kubernetes_takes,
 )

@@ -42,7 +42,8 @@ GOOD = [
         },
     ),
     ("Certificate", {**LEAF, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
-    ("Certificate", {**CA, "privateKey": {"storage": "Secret"}}),
+    ("Certificate", {**CA, "privateKey": {"storage": "Secret"}, "additionalOutputFormats": [{"type": "DER"}]}),
+    ("Certificate", {**CA, "additionalOutputFormats": []}),
     (
         "Certificate",
         {**CA, "maxPathLen": 0, "authority": CRL, "nameConstraints": {"permitted": {"ipRanges": ["10.0.0.0/8"]}}},
@@ -103,6 +104,7 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
         "exactly one of password",
     ),
     ({"additionalOutputFormats": [{"type": "DER"}, {"type": "DER"}]}, "spec.additionalOutputFormats[1]", "Duplicate"),
+    ({"isCA": True, "additionalOutputFormats": [{"type": "DER"}]}, "spec.additionalOutputFormats", "private key"),
     ({"secretTemplate": {"labels": {"clm-operator.io/managed": "no"}}}, "spec.secretTemplate.labels", "CLM alone"),
     ({"secretTemplate": {"labels": {"app": "not a label"}}}, "spec.secretTemplate.labels.app", "should match"),
     ({"secretTemplate": {"annotations": {"x.clm-operator.io/a": ""}}}, "spec.secretTemplate.annotations", "CLM alone"),

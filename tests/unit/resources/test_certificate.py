@@ -123,7 +123,6 @@ def test_tells_all_mistakes_at_once() -> None:
     [
         ({"keystores": {"jks": {"create": True}}}, "spec.keystores"),
         ({"keystores": {"pkcs12": {"password": "x"}}}, "spec.keystores"),
-        ({"additionalOutputFormats": [{"type": "DER"}]}, "spec.additionalOutputFormats"),
         ({"literalSubject": "CN=web"}, "spec.literalSubject"),
         ({"request": "-----BEGIN"}, "spec.request"),
         ({"revocation": {"reason": "keyCompromise"}}, "spec.revocation"),
