@@ -19,7 +19,6 @@ _NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.renewal": {"renewal": {"policy": "Disabled"}},
     "spec.revocation": {"revocation": {"reason": "keyCompromise"}},
     "spec.deletionPolicy": {"deletionPolicy": "Revoke"},
-    "spec.revisionHistoryLimit": {"revisionHistoryLimit": 3},
     "spec.request": {"request": "-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n"},
 }
 _POLICY_NOT_SUPPORTED: dict[str, dict[str, Any]] = {

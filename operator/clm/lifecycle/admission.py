@@ -10,6 +10,7 @@ from clm.errors import InvalidInput
 from clm.lifecycle.authorities import NotIssuing
 from clm.lifecycle.status import Refusal
 from clm.lifecycle.view import Key
+from clm.pki.algorithms import chosen_hash
 from clm.pki.tbs import check_names
 from clm.policy.evaluate import Request, evaluate
 from clm.resources.certificate import CertificateSpec, parse_certificate
@@ -82,7 +83,7 @@ class Admission:
                     f"Policy {policy.name} is selfSigned, for root CAs: set spec.isCA with "
                     "spec.privateKey.storage HSM, or refer to a Policy with spec.issuer.ca",
                 )
-            return Admitted(spec=spec, policy=policy, issuer=None, issuer_name=str(key))
+            return _signed_by(Admitted(spec=spec, policy=policy, issuer=None, issuer_name=str(key)))
         wanted = Key(policy_spec.issuer.namespace, policy_spec.issuer.name)
         if wanted == key:
             why = f"Certificate {wanted} cannot be its own issuer; refer to a Policy with spec.issuer.selfSigned"
@@ -90,7 +91,7 @@ class Admission:
         issuer = await self.issuer(policy_spec.issuer)
         if isinstance(issuer, Refusal):
             return issuer
-        return Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted))
+        return _signed_by(Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted)))
 
     async def issuer(self, ca: CaIssuer) -> Issuer | Refusal:
         """CA that a Policy names, or why it does not issue now.
@@ -130,6 +131,16 @@ class Admission:
             labels = (found or {}).get("metadata", {}).get("labels") or {}
             self._view.put_namespace(namespace, labels)
         return labels
+
+
+def _signed_by(admitted: Admitted) -> Admitted | Refusal:
+    """Hold `spec.signatureAlgorithm` against the key that will sign."""
+    key = admitted.issuer.spec if admitted.issuer is not None else admitted.spec.private_key.key
+    try:
+        chosen_hash(key, admitted.spec.signature_algorithm, issuer=admitted.issuer_name)
+    except InvalidInput as error:
+        return Refusal("InvalidSpec", str(error))
+    return admitted
 
 
 def _not_ready(why: str) -> Refusal:

@@ -17,7 +17,6 @@ from clm.errors import KeyNotActive
 from clm.hsm.pair import half_of
 from clm.hsm.signing import sign
 from clm.pki import assemble
-from clm.pki.algorithms import signature_hash
 from clm.pki.chain import CertificateFacts, certificate_facts
 from clm.pki.keys import load_spki
 from clm.resources.audit import AuditRecord
@@ -164,7 +163,7 @@ class Issuance:
         )
 
     async def _sign_and_record(self, work: _ToSign, private_key: PrivateKey | None) -> Issued:
-        hash_name = signature_hash(work.issuer_spec)
+        hash_name = assemble.hash_to_sign(work.tbs, spec=work.issuer_spec)
         signature = await sign(
             self._token,
             work.issuer_key_id,

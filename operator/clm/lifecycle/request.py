@@ -13,6 +13,7 @@ from clm.errors import KeyMismatch, KeyMissing, LintFailed
 from clm.hsm import envelope
 from clm.pki import keys as pki_keys
 from clm.pki import sans, serial, tbs
+from clm.pki.algorithms import chosen_hash, signature_name
 from clm.pki.lint import lint
 from clm.resources.certificate import issuance_hash
 from clm.resources.records import Intent, NewPrivateKey
@@ -124,7 +125,9 @@ class RequestBuilder:
             private_key=stored,
             serial_number=serial.serial_to_bytes(number),
             tbs=draft.tbs,
-            signature_algorithm=str(order.issuer.spec),
+            signature_algorithm=signature_name(
+                order.issuer.spec, chosen_hash(order.issuer.spec, order.spec.signature_algorithm)
+            ),
             not_before=not_before,
             not_after=not_after,
             common_name=order.spec.common_name,

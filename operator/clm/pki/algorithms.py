@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from cryptography.hazmat.primitives import hashes
 
+from clm.errors import InvalidInput, SignatureInvalid
+
 if TYPE_CHECKING:
-    from clm.resources.keys import KeySpec
+    from clm.resources.keys import KeySpec, SignatureAlgorithm
 
 HashName = Literal["sha256", "sha384", "sha512"]
 
@@ -28,6 +30,15 @@ _IDENTIFIERS: dict[tuple[str, HashName | None], bytes] = {
     ("ECDSA", "sha512"): bytes.fromhex("300a06082a8648ce3d040304"),
     ("Ed25519", None): bytes.fromhex("300506032b6570"),
 }
+_NAMED: dict[SignatureAlgorithm, tuple[str, HashName | None]] = {
+    "SHA256WithRSA": ("RSA", "sha256"),
+    "SHA384WithRSA": ("RSA", "sha384"),
+    "SHA512WithRSA": ("RSA", "sha512"),
+    "ECDSAWithSHA256": ("ECDSA", "sha256"),
+    "ECDSAWithSHA384": ("ECDSA", "sha384"),
+    "ECDSAWithSHA512": ("ECDSA", "sha512"),
+    "PureEd25519": ("Ed25519", None),
+}
 
 
 def signature_hash(spec: KeySpec) -> HashName | None:
@@ -41,11 +52,41 @@ def signature_hash(spec: KeySpec) -> HashName | None:
     return _ECDSA[spec.size] if spec.algorithm == "ECDSA" else "sha256"
 
 
+def chosen_hash(spec: KeySpec, asked: SignatureAlgorithm | None, *, issuer: str = "the issuer") -> HashName | None:
+    """Hash that an issuer's key signs with: what is asked for, or what keys of its kind sign with anyway.
+
+    Raises InvalidInput when keys of this kind make no such signature; `issuer` is whose key it is, for the message.
+    """
+    if asked is None:
+        return signature_hash(spec)
+    algorithm, name = _NAMED[asked]
+    if algorithm != spec.algorithm:
+        possible = ", ".join(each for each, (kind, _) in _NAMED.items() if kind == spec.algorithm)
+        raise InvalidInput(
+            "spec.signatureAlgorithm",
+            f"{asked} is not what {issuer} signs with: its key is {spec}; leave the field out, or set {possible}",
+        )
+    return name
+
+
+def signature_name(spec: KeySpec, name: HashName | None) -> SignatureAlgorithm:
+    """Name of what a key of this kind signs with this hash."""
+    return next(each for each, made in _NAMED.items() if made == (spec.algorithm, name))
+
+
 def hash_algorithm(name: HashName) -> hashes.HashAlgorithm:
     """Make cryptography's object for a hash."""
     return _HASHES[name]()
 
 
-def algorithm_identifier(spec: KeySpec) -> bytes:
-    """AlgorithmIdentifier, in DER, of what a key of this kind signs with (RFC 5280 4.1.1.2)."""
-    return _IDENTIFIERS[spec.algorithm, signature_hash(spec)]
+def algorithm_identifier(spec: KeySpec, name: HashName | None) -> bytes:
+    """AlgorithmIdentifier, in DER, of a key of this kind with this hash (RFC 5280 4.1.1.2)."""
+    return _IDENTIFIERS[spec.algorithm, name]
+
+
+def identified_hash(identifier: bytes, spec: KeySpec) -> HashName | None:
+    """Hash that an AlgorithmIdentifier in DER names. Raises SignatureInvalid when keys of this kind do not sign so."""
+    for (algorithm, name), known in _IDENTIFIERS.items():
+        if known == identifier and algorithm == spec.algorithm:
+            return name
+    raise SignatureInvalid(f"the to-be-signed bytes do not name a signature algorithm of {spec} keys")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from clm.errors import SignatureInvalid
 from clm.pki import der
-from clm.pki.algorithms import algorithm_identifier, hash_algorithm
+from clm.pki.algorithms import hash_algorithm, identified_hash
 
 if TYPE_CHECKING:
     from clm.pki.algorithms import HashName
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
 def assemble(tbs: bytes, signature: bytes, *, spec: KeySpec) -> bytes:
     """Write a Certificate in DER: SEQUENCE {tbsCertificate, signatureAlgorithm, signature} (RFC 5280 4.1).
 
-    `spec` is the issuer's key. Raises SignatureInvalid when the to-be-signed bytes name another algorithm than it
-    signs with: the two must agree (RFC 5280 4.1.1.2).
+    `spec` is the issuer's key. Raises SignatureInvalid when the to-be-signed bytes name an algorithm that it does not
+    sign with: the two must agree (RFC 5280 4.1.1.2).
     """
-    algorithm = algorithm_identifier(spec)
-    if _inner_algorithm(tbs) != algorithm:
-        raise SignatureInvalid(f"the to-be-signed bytes do not name the signature algorithm of {spec} keys")
+    algorithm = _inner_algorithm(tbs)
+    identified_hash(algorithm, spec)
     # A BIT STRING begins with the number of unused bits in its last octet: none.
     return der.tlv(der.SEQUENCE, tbs + algorithm + der.tlv(der.BIT_STRING, b"\x00" + signature))
+
+
+def hash_to_sign(tbs: bytes, *, spec: KeySpec) -> HashName | None:
+    """Hash that to-be-signed bytes were written for; None for Ed25519.
+
+    They may have been stored long ago, for a spec that says something else today. Raises SignatureInvalid when
+    `spec`, the issuer's key, does not sign so.
+    """
+    return identified_hash(_inner_algorithm(tbs), spec)
 
 
 def verify_signature(tbs: bytes, signature: bytes, *, public_key: PublicKey, hash_name: HashName | None) -> None:

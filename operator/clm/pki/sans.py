@@ -12,7 +12,7 @@ from cryptography import x509
 
 from clm.errors import InvalidInput
 from clm.pki import der
-from clm.pki.text import is_host, is_mailbox, quoted
+from clm.pki.text import is_host, is_mailbox, object_identifier, quoted
 from clm.resources.problems import build_all
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from clm.resources.certificate import CertificateSpec, OtherName
 
-_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+\Z")
 # RFC 3986 2: reserved, unreserved and percent-encoded characters, after a scheme.
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+\Z")
 _DOT_SEGMENTS = (".", "..")
@@ -125,11 +124,9 @@ def _other_name(other: OtherName, field: str) -> x509.OtherName:
 
 def _oid(text: str, field: str) -> x509.ObjectIdentifier:
     try:
-        if _OID.match(text):
-            return x509.ObjectIdentifier(text)
-    except ValueError:
-        pass
-    raise InvalidInput(field, f"{quoted(text)} is not an object identifier in dotted form")
+        return object_identifier(text)
+    except ValueError as error:
+        raise InvalidInput(field, f"{quoted(text)} {error}") from None
 
 
 def _utf8_string(text: str, field: str) -> bytes:

@@ -16,7 +16,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from clm.errors import InvalidInput
 from clm.pki import constraints, keys, names, sans, usages
-from clm.pki.algorithms import hash_algorithm, signature_hash
+from clm.pki.algorithms import chosen_hash, hash_algorithm
 from clm.pki.profile import Urls
 from clm.resources.problems import build_all
 
@@ -93,6 +93,7 @@ def check_names(spec: CertificateSpec) -> None:
         *names.attribute_makers(spec.subject, spec.common_name),
         *sans.name_makers(spec),
         partial(usages.key_usage, spec.usages, algorithm=spec.private_key.key.algorithm),
+        partial(usages.extended_key_usage, spec.usages),
     ]
     if spec.name_constraints is not None:
         makers += constraints.subtree_makers(spec.name_constraints)
@@ -110,7 +111,10 @@ def build_tbs(  # noqa: PLR0913 - each is one field of the certificate
     throwaway: ThrowawayKeys,
     urls: Urls = NO_URLS,
 ) -> Draft:
-    """Build a certificate by the profile of RFC 5280 4.2. Raises InvalidInput for what X.509 cannot carry."""
+    """Build a certificate by the profile of RFC 5280 4.2.
+
+    Raises InvalidInput for what X.509 cannot carry, and for a signature that the issuer's key does not make.
+    """
     subject = names.distinguished_name(spec.subject, spec.common_name)
     builder = x509.CertificateBuilder(
         issuer_name=issuer.subject if issuer.subject is not None else subject,
@@ -128,7 +132,7 @@ def build_tbs(  # noqa: PLR0913 - each is one field of the certificate
             )
         ],
     )
-    hash_name = signature_hash(issuer.spec)
+    hash_name = chosen_hash(issuer.spec, spec.signature_algorithm)
     try:
         certificate = builder.sign(throwaway.get(issuer.spec), hash_algorithm(hash_name) if hash_name else None)  # type: ignore[arg-type]
     except ValueError as error:

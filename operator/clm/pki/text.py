@@ -1,9 +1,13 @@
-"""What a DNS name and a mailbox are in a certificate: used for SANs, name constraints and their checks."""
+"""What a DNS name, a mailbox and an object identifier are in a certificate: used wherever one may stand."""
 
 from __future__ import annotations
 
 import json
 import re
+
+from cryptography import x509
+
+from clm.resources.usages import OBJECT_IDENTIFIER
 
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
@@ -28,6 +32,16 @@ def is_mailbox(address: str) -> bool:
     """Tell whether this is a mailbox in ASCII (RFC 5280 4.2.1.6, RFC 5321 4.1.2), with an unquoted local part."""
     local, _, domain = address.rpartition("@")
     return len(local) <= _LOCAL_PART_LIMIT and _LOCAL_PART.match(local) is not None and is_host(domain)
+
+
+def object_identifier(text: str) -> x509.ObjectIdentifier:
+    """Read an object identifier in dotted form. Raises ValueError, with a text fit for people, on anything else."""
+    try:
+        if OBJECT_IDENTIFIER.match(text):
+            return x509.ObjectIdentifier(text)
+    except ValueError:
+        pass
+    raise ValueError("is not an object identifier in dotted form")
 
 
 def _is_not_a_false_a_label(label: str) -> bool:

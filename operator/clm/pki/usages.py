@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from clm.errors import InvalidInput
+from clm.pki.text import object_identifier, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ _EXTENDED_USAGES = {
     "netscape sgc": "2.16.840.1.113730.4.1",
 }
 _OBJECT_IDENTIFIERS = {usage: x509.ObjectIdentifier(oid) for usage, oid in _EXTENDED_USAGES.items()}
+_NAMES = {oid: usage for usage, oid in _EXTENDED_USAGES.items()}
 _NEEDS_KEY_AGREEMENT = ("encipher only", "decipher only")
 
 # What a key cannot do: RFC 3279 2.3.1 for RSA, RFC 8813 3 for elliptic curves, RFC 9295 3 for Ed25519.
@@ -69,24 +71,41 @@ def key_usage(usages: tuple[str, ...], *, algorithm: KeyAlgorithm) -> x509.KeyUs
 
 
 def extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage | None:
-    """Build the ExtendedKeyUsage extension; None when no such usage is asked for."""
-    asked = dict.fromkeys(usage for usage in map(canonical, usages) if usage in _EXTENDED_USAGES)
-    return x509.ExtendedKeyUsage([_OBJECT_IDENTIFIERS[usage] for usage in asked]) if asked else None
+    """Build the ExtendedKeyUsage extension; None when no such usage is asked for.
+
+    What is no name of a usage is an object identifier in dotted form; InvalidInput when it is not.
+    """
+    asked = dict.fromkeys(usage for usage in map(canonical, usages) if usage not in _KEY_USAGES)
+    return x509.ExtendedKeyUsage(list(map(_object_identifier, asked))) if asked else None
 
 
 def canonical(usage: str) -> str:
-    """Return the common one of two names of a usage."""
-    return SYNONYMS.get(usage, usage)
+    """Return the common one of the names of a usage; its object identifier is one of them."""
+    return SYNONYMS.get(usage) or _NAMES.get(usage, usage)
 
 
 def usage_names(extensions: list[x509.ExtensionType]) -> Iterator[str]:
-    """Iterate over the usages that a certificate's extensions give it, by their common names."""
+    """Iterate over the usages that a certificate's extensions give it, by their common names.
+
+    Those without a name come last, by their object identifiers.
+    """
     for value in extensions:
         if isinstance(value, x509.KeyUsage):
             yield from (name for name, bit in _KEY_USAGES.items() if has_bit(value, bit))
         elif isinstance(value, x509.ExtendedKeyUsage):
             present = set(value)
             yield from (name for name, oid in _OBJECT_IDENTIFIERS.items() if oid in present)
+            yield from (oid.dotted_string for oid in value if oid.dotted_string not in _NAMES)
+
+
+def _object_identifier(usage: str) -> x509.ObjectIdentifier:
+    known = _OBJECT_IDENTIFIERS.get(usage)
+    if known is not None:
+        return known
+    try:
+        return object_identifier(usage)
+    except ValueError as error:
+        raise InvalidInput("spec.usages", f"{quoted(usage)} {error}") from None
 
 
 def has_bit(value: x509.KeyUsage, bit: str) -> bool:

@@ -10,10 +10,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clm.resources.consistency import contradictions
-from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec
+from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec, SignatureAlgorithm
 from clm.resources.reading import Reader, Report, means_nothing, set_fields
 from clm.resources.status import CertificateStatus, parse_status
 from clm.resources.subject import (
@@ -54,6 +54,7 @@ OutputFormat = Literal["CombinedPEM", "DER"]
 _ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ECDSA", "RSA", "Ed25519")
 _ENCODINGS: tuple[KeyEncoding, ...] = ("PKCS8", "PKCS1")
 _ROTATION_POLICIES: tuple[RotationPolicy, ...] = ("Always", "Never")
+_SIGNATURE_ALGORITHMS: tuple[SignatureAlgorithm, ...] = get_args(SignatureAlgorithm)
 _STORAGES: tuple[KeyStorage, ...] = ("Secret", "HSM")
 _OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("CombinedPEM", "DER")
 _DELETION_POLICIES: tuple[DeletionPolicy, ...] = ("Retain", "Revoke")
@@ -88,6 +89,7 @@ class CertificateSpec:
     renew_before_percentage: int | None = None
     usages: tuple[str, ...]
     private_key: PrivateKeySpec
+    signature_algorithm: SignatureAlgorithm | None = None
     is_ca: bool = False
     max_path_length: int | None = None
     name_constraints: NameConstraints | None = None
@@ -104,7 +106,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
     Raises one InvalidInput that names the first wrong field and whose message tells all of them.
     """
     report = Report()
-    reader = Reader(spec, path="spec", report=report, presence=("revocation", "encodeUsagesInRequest"))
+    reader = Reader(spec, path="spec", report=report, presence=("revocation",))
     _skip_what_asks_for_nothing(reader)
     is_ca = reader.flag("isCA")
     template = reader.child("secretTemplate")
@@ -124,6 +126,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         renew_before_percentage=reader.integer("renewBeforePercentage", minimum=1, maximum=99),
         usages=read_usages(reader, is_ca=is_ca),
         private_key=_private_key(reader.child("privateKey"), is_ca=is_ca),
+        signature_algorithm=_signature_algorithm(reader),
         is_ca=is_ca,
         max_path_length=reader.integer("maxPathLen", maximum=255),
         name_constraints=read_name_constraints(reader),
@@ -145,7 +148,7 @@ def issuance_hash(spec: CertificateSpec) -> bytes:
     Left out is what only decides where and how it is written, and when it is renewed. Lists of names and usages are
     sets: their order does not count, that of subject attributes does. Changing this re-issues every certificate.
     """
-    content = {
+    content: dict[str, object] = {
         "policy": spec.policy,
         "commonName": spec.common_name,
         "dnsNames": sorted(set(spec.dns_names)),
@@ -162,18 +165,24 @@ def issuance_hash(spec: CertificateSpec) -> bytes:
         "maxPathLen": spec.max_path_length,
         "nameConstraints": asdict(spec.name_constraints) if spec.name_constraints else None,
     }
+    # What came later counts only where it is set: the hash of a spec without it is what it always was.
+    if spec.signature_algorithm is not None:
+        content["signatureAlgorithm"] = spec.signature_algorithm
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).digest()
 
 
 def _skip_what_asks_for_nothing(reader: Reader) -> None:
-    """Take fields as read whose value is what happens without them; any other value is unsupported."""
+    """Take fields as read whose value is what happens without them; any other value is unsupported.
+
+    Two are about the request objects of cert-manager, which CLM has none of: any value of theirs is accepted.
+    """
+    reader.flag("encodeUsagesInRequest")
+    reader.integer("revisionHistoryLimit", minimum=1)
     renewal = reader.peek("renewal")
     reader.skip("authority", when=not _publishes(reader.peek("authority")))
     reader.skip("keystores", when=not _makes_keystore(reader.peek("keystores")))
     reader.skip("renewal", when=isinstance(renewal, dict) and set_fields(renewal) == {"policy": "RenewBefore"})
-    reader.skip("revisionHistoryLimit", when=reader.peek("revisionHistoryLimit") == 1)
-    reader.skip("encodeUsagesInRequest", when=reader.peek("encodeUsagesInRequest") is True)
 
 
 def _publishes(authority: object) -> bool:
@@ -196,6 +205,12 @@ def _output_formats(reader: Reader) -> frozenset[OutputFormat]:
     for each in formats:
         each.required_text("type")
     return frozenset(each.choice("type", _OUTPUT_FORMATS, default="DER") for each in formats)
+
+
+def _signature_algorithm(reader: Reader) -> SignatureAlgorithm | None:
+    if not reader.peek("signatureAlgorithm"):
+        return None
+    return reader.choice("signatureAlgorithm", _SIGNATURE_ALGORITHMS, default="SHA256WithRSA")
 
 
 def _private_key(reader: Reader, *, is_ca: bool) -> PrivateKeySpec:

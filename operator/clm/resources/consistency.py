@@ -11,6 +11,8 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from clm.resources.keys import SIZES_IN_HSM
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -89,8 +91,14 @@ def _constrains_only_as_ca(spec: CertificateSpec) -> Iterator[Problem]:
 
 
 def _keeps_only_ca_keys_in_the_hsm(spec: CertificateSpec) -> Iterator[Problem]:
-    if spec.private_key.storage == "HSM" and not spec.is_ca:
+    if spec.private_key.storage != "HSM":
+        return
+    if not spec.is_ca:
         yield "spec.privateKey.storage", "HSM is for CAs; it needs isCA: true"
+    key = spec.private_key.key
+    if key.size not in SIZES_IN_HSM[key.algorithm]:
+        listed = ", ".join(map(str, SIZES_IN_HSM[key.algorithm]))
+        yield "spec.privateKey.size", f"{key.algorithm} keys in the HSM have {listed} bits, not {key.size}"
 
 
 def _has_the_key_that_its_files_need(spec: CertificateSpec) -> Iterator[Problem]:

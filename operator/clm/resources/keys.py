@@ -6,12 +6,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 KeyAlgorithm = Literal["RSA", "ECDSA", "Ed25519"]
+SignatureAlgorithm = Literal[
+    "SHA256WithRSA",
+    "SHA384WithRSA",
+    "SHA512WithRSA",
+    "ECDSAWithSHA256",
+    "ECDSAWithSHA384",
+    "ECDSAWithSHA512",
+    "PureEd25519",
+]
+"""What a certificate can be signed with, by cert-manager's names."""
 
 SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {
-    "RSA": (2048, 3072, 4096),
+    "RSA": (2048, 3072, 4096, 6144, 8192),
     "ECDSA": (256, 384, 521),
     "Ed25519": (256,),
 }
+SIZES_IN_HSM: dict[KeyAlgorithm, tuple[int, ...]] = {**SIZES, "RSA": (2048, 3072, 4096)}
+"""What most modules can make, and within the time that a token is waited for: RSA-8192 takes one minutes."""
 
 
 @dataclass(frozen=True, slots=True)

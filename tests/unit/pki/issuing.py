@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from clm.pki import tbs
 from clm.pki.algorithms import hash_algorithm, signature_hash
-from clm.pki.assemble import assemble, verify_signature
+from clm.pki.assemble import assemble, hash_to_sign, verify_signature
 from clm.pki.keys import PrivateKey, generate, spki_der
 from clm.pki.lint import lint
 from clm.pki.profile import Issuer, Urls
@@ -22,6 +22,8 @@ from clm.resources.keys import KeySpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from clm.pki.algorithms import HashName
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 P256 = KeySpec("ECDSA", 256)
@@ -41,9 +43,9 @@ def certificate_spec(manifest: Mapping[str, Any], key: KeySpec = P256) -> Certif
     )
 
 
-def sign(key: PrivateKey, spec: KeySpec, data: bytes) -> bytes:
-    """Sign bytes as a token would."""
-    name = signature_hash(spec)
+def sign(key: PrivateKey, spec: KeySpec, data: bytes, name: HashName | None = None) -> bytes:
+    """Sign bytes as a token would, by default with what keys of this kind sign with."""
+    name = name or signature_hash(spec)
     if isinstance(key, rsa.RSAPrivateKey):
         assert name is not None
         return key.sign(data, padding.PKCS1v15(), hash_algorithm(name))
@@ -116,13 +118,9 @@ class Authority:
         """Issue a certificate: build, lint, sign the stored bytes, assemble, verify."""
         draft = self.draft(spec, subject_key, urls)
         assert lint(draft, issuer=self.issuer) == ()
-        signature = sign(self.key, self.issuer.spec, draft.tbs)
-        verify_signature(
-            draft.tbs,
-            signature,
-            public_key=self.issuer.public_key,
-            hash_name=signature_hash(self.issuer.spec),
-        )
+        name = hash_to_sign(draft.tbs, spec=self.issuer.spec)
+        signature = sign(self.key, self.issuer.spec, draft.tbs, name)
+        verify_signature(draft.tbs, signature, public_key=self.issuer.public_key, hash_name=name)
         return assemble(draft.tbs, signature, spec=self.issuer.spec)
 
     def leaf(self, manifest: Mapping[str, Any] = LEAF, spec: KeySpec = P256) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from clm.pki.assemble import assemble
 from clm.pki.chain import bundle, certificate_facts, to_pem
 from clm.pki.lint import lint
-from clm.resources.keys import SIZES, KeySpec
+from clm.resources.keys import SIZES_IN_HSM, KeySpec
 from tests.unit.pki.issuing import LEAF, NOW, ROOT, Authority, Keys, certificate_spec, sign
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from clm.pki.tbs import ThrowawayKeys
 
-KINDS = [KeySpec(algorithm, size) for algorithm, sizes in SIZES.items() for size in sizes]
+KINDS = [KeySpec(algorithm, size) for algorithm, sizes in SIZES_IN_HSM.items() for size in sizes]
 ISSUING = {"commonName": "Issuing", "isCA": True, "duration": "43800h", "maxPathLen": 0}
 
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa, x25519
 
 from clm.pki import keys as pki_keys
-from clm.resources.keys import SIZES, KeySpec
+from clm.resources.keys import SIZES, SIZES_IN_HSM, KeySpec
 
 if TYPE_CHECKING:
     from tests.unit.pki.issuing import Keys
 
-KINDS = [KeySpec(algorithm, size) for algorithm, sizes in SIZES.items() for size in sizes]
+KINDS = [KeySpec(algorithm, size) for algorithm, sizes in SIZES_IN_HSM.items() for size in sizes]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

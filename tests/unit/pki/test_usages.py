@@ -63,6 +63,24 @@ def test_the_default_of_an_elliptic_curve_key_signs_only() -> None:
     assert (usage.digital_signature, usage.key_encipherment) == (True, False)
 
 
+def test_object_identifiers_are_usages_too() -> None:
+    """One that has a name is that usage, one that has none is written as it is, and both are read back."""
+    own = "1.3.6.1.4.1.55555.1"
+    asked = ("server auth", "1.3.6.1.5.5.7.3.1", own, "2.5.29.37.0")
+    extended = extended_key_usage(asked)
+    assert extended is not None
+    assert [oid.dotted_string for oid in extended] == ["1.3.6.1.5.5.7.3.1", own, "2.5.29.37.0"]
+    assert list(usage_names([extended])) == ["any", "server auth", own]
+    assert key_usage(asked, algorithm="ECDSA") is None
+
+
+@pytest.mark.parametrize("wrong", ["0.40.1", "2", "magic", "1.2.3 ", "1." + "9" * 600])
+def test_what_is_no_usage_is_refused(wrong: str) -> None:
+    """It is named, with its field."""
+    with pytest.raises(InvalidInput, match=r"spec\.usages: .*is not an object identifier"):
+        extended_key_usage(("server auth", wrong))
+
+
 def test_the_order_of_extended_usages_is_kept() -> None:
     """And each is there once, under whichever name."""
     extended = extended_key_usage(("s/mime", "server auth", "email protection"))

@@ -228,6 +228,21 @@ def test_addresses_are_compared_as_addresses(address: str, cidrs: list[str], wit
     assert decide(NAME | {"ipAddresses": [address]}, allowed=OPEN | {"ipAddresses": {"cidrs": cidrs}}).allowed == within
 
 
+@pytest.mark.parametrize(
+    ("asked", "allowed", "fits"),
+    [
+        ("1.3.6.1.5.5.7.3.17", "1.3.6.1.5.5.7.3.17", True),
+        ("1.3.6.1.5.5.7.3.1", "server auth", True),
+        ("server auth", "1.3.6.1.5.5.7.3.1", True),
+        ("1.3.6.1.5.5.7.3.17", "1.3.6.1.5.5.7.3.18", False),
+        ("1.3.6.1.5.5.7.3.17", "any", False),
+    ],
+)
+def test_object_identifiers_of_usages(asked: str, allowed: str, *, fits: bool) -> None:
+    """They are held against the names that they have, and "any" is one usage among others."""
+    assert decide(NAME | {"usages": [asked]}, allowed=OPEN | {"usages": [allowed]}).allowed is fits
+
+
 def test_both_names_of_a_usage_are_one() -> None:
     """Whoever may sign may write "digital signature", and the other way round."""
     for asked, allowed in (("signing", "digital signature"), ("digital signature", "signing")):

@@ -47,6 +47,8 @@ def test_is_stable_across_versions() -> None:
         {"duration": "43200m"},
         {"privateKey": {"algorithm": "ECDSA", "size": 256, "storage": "HSM", "encoding": "PKCS1"}},
         {"privateKey": {"rotationPolicy": "Never"}},
+        {"revisionHistoryLimit": 3},
+        {"encodeUsagesInRequest": False},
         {"dnsNames": ["b.shop.svc", "a.shop.svc", "b.shop.svc"]},
         {"usages": ["server auth", "digital signature", "cert sign"]},
     ],
@@ -79,6 +81,8 @@ CHANGES: list[dict[str, Any]] = [
     {"nameConstraints": None},
     {"nameConstraints": {"critical": False, "permitted": {"dnsDomains": ["shop.svc"]}}},
     {"nameConstraints": {"critical": True, "excluded": {"dnsDomains": ["shop.svc"]}}},
+    {"signatureAlgorithm": "ECDSAWithSHA256"},
+    {"signatureAlgorithm": "ECDSAWithSHA384"},
     {"isCA": False, "maxPathLen": None, "nameConstraints": None},
 ]
 
