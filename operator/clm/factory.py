@@ -190,7 +190,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         dependencies.watch_client,
         lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
     )
-    admission = Admission(view=view, authorities=authorities, client=client)
+    admission = Admission(view=view, authorities=authorities, client=client, public_url=settings.public_url)
     reconciler = Reconciler(
         settings=settings,
         view=view,

@@ -15,6 +15,7 @@ import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -23,6 +24,8 @@ from clm.errors import InvalidSetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+_MOST_URL = 200
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "clm-operator.io")
 """Every derived id of CLM is a UUIDv5 (RFC 9562 5.5) below this one."""
@@ -59,6 +62,8 @@ class Settings:
     """Organization that certificates belong to."""
     namespace: str = "clm-system"
     """Namespace of the operator."""
+    public_url: str | None = None
+    """Where clients reach the responder, such as http://pki.example.com: for the URLs in certificates."""
 
     reconcile_workers: int = 64
     """Objects that are worked on at the same time."""
@@ -164,7 +169,27 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
             raise InvalidSetting(f"CLM_{required.upper()}", "is not set, and has no default")
     for name in ("secure_dsn", "core_dsn"):
         require_verified_tls(values[name], variable=f"CLM_{name.upper()}", environment=environment)
+    if "public_url" in values:
+        values["public_url"] = public_base_url(values["public_url"])
     return Settings(**values)
+
+
+def public_base_url(text: str) -> str:
+    """Check the base URL that goes into certificates, and give it without a slash at its end. Raises InvalidSetting."""
+    variable = "CLM_PUBLIC_URL"
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        raise InvalidSetting(variable, "is not a valid URL") from None
+    if parts.scheme != "http":
+        raise InvalidSetting(variable, "must begin with http://, since CRL and OCSP are needed to check any TLS server")
+    if not host or parts.username is not None or parts.query or parts.fragment:
+        raise InvalidSetting(variable, "must be http://host[:port][/path], without user, query and fragment")
+    if not text.isascii() or not text.isprintable() or " " in text or len(text) > _MOST_URL:
+        raise InvalidSetting(variable, f"must be ASCII without spaces, of {_MOST_URL} characters at most")
+    return text.rstrip("/")
 
 
 def require_verified_tls(dsn: str, *, variable: str, environment: Mapping[str, str]) -> None:

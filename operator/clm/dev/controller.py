@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clm.dev.code import code_identity
 from clm.dev.files import import_path
-from clm.dev.ports import LOOPBACK, choose_ports, remembered_ports
+from clm.dev.ports import LOOPBACK, choose_ports, keep_port, remembered_ports
 from clm.dev.state import write_private
 from clm.errors import StartFailed
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NAME = "clm-controller"
 READY_TIMEOUT_S = 90.0
+RESPONDER_PORTS = "responder-ports.json"
+"""File of the state folder with the responder's port. Certificates name it: it is chosen once."""
 
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 5.0
@@ -66,6 +68,7 @@ class ControllerProcess:
             "CLM_TOKEN_PIN_FILE": str(token.pin_file),
             "CLM_CLUSTER_ID": str(cluster),
             "CLM_HEALTH_PORT": str(ports["health"]),
+            "CLM_PUBLIC_URL": f"http://{LOOPBACK}:{keep_port(self.state.root / RESPONDER_PORTS, 'responder')}",
             "KUBECONFIG": str(kubeconfig),
             "SOFTHSM2_CONF": str(token.configuration),
         }

@@ -33,6 +33,15 @@ def choose_ports(file: Path, names: Sequence[str]) -> dict[str, int]:
     return chosen
 
 
+def keep_port(file: Path, name: str) -> int:
+    """Give the port that is remembered under this name, also while something listens there; else choose a free one.
+
+    For addresses that others have written down for good, as certificates do. Raises StartFailed when none is found.
+    """
+    known = remembered_ports(file)
+    return known[name] if name in known else choose_ports(file, [*known, name])[name]
+
+
 def remembered_ports(file: Path) -> dict[str, int]:
     """Read the ports that were chosen last."""
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}

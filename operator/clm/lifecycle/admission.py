@@ -12,6 +12,7 @@ from clm.lifecycle.status import Refusal
 from clm.lifecycle.view import Key
 from clm.pki.algorithms import chosen_hash
 from clm.pki.tbs import check_names
+from clm.pki.urls import Publishing
 from clm.policy.evaluate import Request, evaluate
 from clm.resources.certificate import CertificateSpec, parse_certificate
 from clm.resources.policy import CaIssuer, PolicySpec
@@ -26,23 +27,36 @@ if TYPE_CHECKING:
     from clm.pki.profile import Issuer
 
 
+_NO_PUBLIC_URL = (
+    "spec.authority: this installation has no public URL to write into certificates; set CLM_PUBLIC_URL to the address"
+    " at which clients reach `clm responder`, or remove spec.authority"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """A Certificate that may be issued. `issuer` is None where it signs itself."""
+    """A Certificate that may be issued. `issuer` is None where it signs itself.
+
+    `publishing` is what its issuer publishes; None where that is nothing.
+    """
 
     spec: CertificateSpec
     policy: PolicyView
     issuer: Issuer | None
     issuer_name: str
+    publishing: Publishing | None = None
 
 
 class Admission:
-    """Decides on Certificates by what the view knows."""
+    """Decides on Certificates by what the view knows. `public_url` is the base of the URLs in certificates."""
 
-    def __init__(self, *, view: ClusterView, authorities: Authorities, client: ApiClient) -> None:
+    def __init__(
+        self, *, view: ClusterView, authorities: Authorities, client: ApiClient, public_url: str | None = None
+    ) -> None:
         self._view = view
         self._authorities = authorities
         self._client = client
+        self._public_url = public_url
 
     async def admit(self, key: Key, body: Mapping[str, Any]) -> Admitted | Refusal:  # noqa: PLR0911 - one a refusal
         """Decide on one Certificate. Raises an Unavailable when a dependency that must be asked is away."""
@@ -53,6 +67,8 @@ class Admission:
             return Refusal("InvalidSpec", str(error))
         if spec.unsupported:
             return Refusal("NotSupported", _not_supported(spec.unsupported))
+        if spec.authority is not None and self._public_url is None:
+            return Refusal("NoPublicUrl", _NO_PUBLIC_URL)
         policy = self._view.policy(spec.policy) or await self._read_policy(spec.policy)
         if policy is None:
             return Refusal("PolicyNotFound", f'spec.policyRef.name: there is no Policy "{spec.policy}"; create it')
@@ -91,7 +107,16 @@ class Admission:
         issuer = await self.issuer(policy_spec.issuer)
         if isinstance(issuer, Refusal):
             return issuer
-        return _signed_by(Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted)))
+        publishing = self._publishing(wanted, issuer)
+        return _signed_by(
+            Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted), publishing=publishing)
+        )
+
+    def _publishing(self, ca: Key, issuer: Issuer) -> Publishing | None:
+        entry = self._view.get(ca)
+        if entry is None or entry.authority is None or self._public_url is None:
+            return None
+        return Publishing(self._public_url, issuer.key_id, entry.authority)
 
     async def issuer(self, ca: CaIssuer) -> Issuer | Refusal:
         """CA that a Policy names, or why it does not issue now.

@@ -158,6 +158,7 @@ class Certifier:
             policy_uid=uuid.UUID(admitted.policy.uid),
             policy_generation=admitted.policy.generation,
             issuer=issuer,
+            publishing=admitted.publishing,
             subject_key_id=subject_key.id if subject_key else None,
             subject_spki=subject_key.spki if subject_key else None,
             reuse_key_id=_reusable_key(admitted, step),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.rsa_keys import RsaKeys
     from clm.pki.profile import Issuer
     from clm.pki.tbs import ThrowawayKeys
+    from clm.pki.urls import Publishing
     from clm.resources.certificate import CertificateSpec
     from clm.resources.keys import KeySpec
     from clm.resources.records import IssueReason, Owner
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One certificate to be made. `subject_key_id` names a key in the token, `reuse_key_id` a stored one."""
+    """One certificate to be made. `subject_key_id` names a key in the token, `reuse_key_id` a stored one.
+
+    `publishing` is what the issuer publishes, by the URLs that go into the certificate.
+    """
 
     owner: Owner
     organization_id: uuid.UUID
@@ -48,6 +52,7 @@ class Order:
     policy_uid: uuid.UUID | None
     policy_generation: int | None
     issuer: Issuer
+    publishing: Publishing | None = None
     subject_key_id: uuid.UUID | None = None
     subject_spki: bytes | None = None
     reuse_key_id: uuid.UUID | None = None
@@ -103,6 +108,7 @@ class RequestBuilder:
             not_before=not_before,
             not_after=not_after,
             throwaway=self._throwaway,
+            urls=order.publishing.urls(number) if order.publishing is not None else tbs.NO_URLS,
         )
         findings = lint(draft, issuer=order.issuer)
         if findings:

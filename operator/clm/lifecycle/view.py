@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from clm.errors import InvalidInput
 from clm.lifecycle.renewal import is_answered, renew_requested_at
+from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.certificate import CertificateStatus, parse_status
 from clm.resources.policy import CaIssuer, PolicySpec, parse_policy
+from clm.resources.reading import Reader, Report
 
 if TYPE_CHECKING:
     import uuid
@@ -41,7 +43,8 @@ class Key(NamedTuple):
 class Entry:
     """One Certificate object. `body` is there while it needs work.
 
-    `issuer_key` identifies the key that signed its certificate, `key_identifier` its own, which is kept for a CA only.
+    `issuer_key` identifies the key that signed its certificate, `key_identifier` its own. That, and what it publishes,
+    is kept for a CA only.
     """
 
     uid: str
@@ -60,6 +63,7 @@ class Entry:
     issuer_name: str | None
     issuer_key: str | None
     key_identifier: str | None
+    authority: AuthoritySpec | None = None
     body: dict[str, Any] | None = field(default=None, repr=False)
 
     def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
@@ -95,6 +99,7 @@ class ClusterView:
         self._policies: dict[str, PolicyView] = {}
         self._by_issuer: defaultdict[Key, set[str]] = defaultdict(set)
         self._namespaces: dict[str, Mapping[str, str]] = {}
+        self._cas: set[Key] = set()
 
     def __len__(self) -> int:
         """How many Certificates are known."""
@@ -107,6 +112,10 @@ class ClusterView:
     def items(self) -> Iterator[tuple[Key, Entry]]:
         """Iterate over a copy: it may be awaited in between."""
         return iter(list(self._entries.items()))
+
+    def cas(self) -> list[tuple[Key, Entry]]:
+        """List the CAs; there are few of them."""
+        return [(key, self._entries[key]) for key in self._cas]
 
     def put(self, body: dict[str, Any]) -> tuple[Key, Entry]:
         """Take in the newest state of a Certificate object. An older one than known changes nothing."""
@@ -121,6 +130,8 @@ class ClusterView:
         self._entries[key] = entry
         self._by_policy[entry.policy].add(key)
         self._by_secret[Key(key.namespace, entry.secret_name)].add(key)
+        if entry.is_ca:
+            self._cas.add(key)
         return key, entry
 
     def remove(self, key: Key, uid: str) -> bool:
@@ -207,6 +218,7 @@ class ClusterView:
         return self._namespaces.get(name)
 
     def _unlink(self, key: Key, entry: Entry) -> None:
+        self._cas.discard(key)
         _discard(self._by_policy, entry.policy, key)
         _discard(self._by_secret, Key(key.namespace, entry.secret_name), key)
 
@@ -255,8 +267,20 @@ def _entry(body: dict[str, Any]) -> Entry:
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
         issuer_key=sys.intern(status.issuer_key_identifier) if status.issuer_key_identifier else None,
         key_identifier=status.key_identifier if spec.get("isCA") is True else None,
+        authority=_authority(spec) if spec.get("isCA") is True else None,
         body=body,
     )
+
+
+def _authority(spec: Mapping[str, Any]) -> AuthoritySpec | None:
+    """What a CA publishes; nothing where that cannot be read, of which its own reconcile tells."""
+    report = Report()
+    found = read_authority(Reader(spec, path="spec", report=report))
+    try:
+        report.check()
+    except InvalidInput:
+        return None
+    return found
 
 
 def _renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float | None:

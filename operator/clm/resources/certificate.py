@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.consistency import contradictions
 from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec, SignatureAlgorithm
 from clm.resources.reading import Reader, Report, means_nothing, set_fields
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "AuthoritySpec",
     "CertificateSpec",
     "CertificateStatus",
     "NameConstraintItem",
@@ -93,6 +95,7 @@ class CertificateSpec:
     is_ca: bool = False
     max_path_length: int | None = None
     name_constraints: NameConstraints | None = None
+    authority: AuthoritySpec | None = None
     secret_labels: Mapping[str, str]
     secret_annotations: Mapping[str, str]
     output_formats: frozenset[OutputFormat] = frozenset()
@@ -130,6 +133,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         is_ca=is_ca,
         max_path_length=reader.integer("maxPathLen", maximum=255),
         name_constraints=read_name_constraints(reader),
+        authority=read_authority(reader),
         secret_labels=template.text_map("labels"),
         secret_annotations=template.text_map("annotations"),
         output_formats=_output_formats(reader),
@@ -180,16 +184,8 @@ def _skip_what_asks_for_nothing(reader: Reader) -> None:
     reader.flag("encodeUsagesInRequest")
     reader.integer("revisionHistoryLimit", minimum=1)
     renewal = reader.peek("renewal")
-    reader.skip("authority", when=not _publishes(reader.peek("authority")))
     reader.skip("keystores", when=not _makes_keystore(reader.peek("keystores")))
     reader.skip("renewal", when=isinstance(renewal, dict) and set_fields(renewal) == {"policy": "RenewBefore"})
-
-
-def _publishes(authority: object) -> bool:
-    """Tell whether a CA is asked to publish: `crl: {}` asks for a CRL with the defaults."""
-    return not isinstance(authority, dict) or {
-        name: value for name, value in authority.items() if value is not None
-    } not in ({}, {"ocsp": {"enabled": False}})
 
 
 def _makes_keystore(keystores: object) -> bool:

@@ -90,6 +90,15 @@ def _constrains_only_as_ca(spec: CertificateSpec) -> Iterator[Problem]:
         yield "spec.usages", '"cert sign" needs isCA: true'
 
 
+def _publishes_only_as_ca(spec: CertificateSpec) -> Iterator[Problem]:
+    if spec.authority is None:
+        return
+    if not spec.is_ca:
+        yield "spec.authority", "needs isCA: true"
+    elif spec.private_key.storage != "HSM":
+        yield "spec.authority", "needs privateKey.storage HSM: CLM signs CRLs with keys in the token only"
+
+
 def _keeps_only_ca_keys_in_the_hsm(spec: CertificateSpec) -> Iterator[Problem]:
     if spec.private_key.storage != "HSM":
         return
@@ -160,6 +169,7 @@ _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _lasts_long_enough,
     _is_renewed_once_within_its_life,
     _constrains_only_as_ca,
+    _publishes_only_as_ca,
     _keeps_only_ca_keys_in_the_hsm,
     _has_the_key_that_its_files_need,
     _leaves_own_metadata_alone,

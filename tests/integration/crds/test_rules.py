@@ -133,6 +133,8 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"authority": CRL}, "spec.isCA", "must be true for"),
     ({"authority": CRL, "isCA": True, "privateKey": {"storage": "Secret"}}, "spec.authority", "a key in the HSM"),
+    ({"authority": {"crl": {"lifetime": "30m"}}, "isCA": True}, "spec.authority.crl.lifetime", "at least 1h"),
+    ({"authority": {"crl": {"lifetime": "9000h"}}, "isCA": True}, "spec.authority.crl.lifetime", "at most 8784h"),
     ({"request": "MII="}, "spec.request", "should match"),
     ({"request": "-----BEGIN CERTIFICATE REQUEST-----", "privateKey": {}}, "spec.request", "excludes privateKey"),
     ({"revocation": {}}, "spec.revocation.reason", "Required"),
