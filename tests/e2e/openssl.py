@@ -22,6 +22,7 @@ class Printed:
     issuer: str
     serial: str
     lifetime: timedelta
+    not_after: datetime
     extensions: dict[str, str]
 
     @property
@@ -55,7 +56,7 @@ def show(pem: bytes) -> Printed:
     serial = _run(["x509", "-noout", "-serial"], pem).strip().partition("=")[2].lower()
     extensions = {f"{match['name']}": match["value"].strip() for match in _EXTENSION.finditer(text)}
     # Both ends belong to the validity (RFC 5280 4.1.2.5).
-    return Printed(text, subject, issuer, serial, end - begin + timedelta(seconds=1), extensions)
+    return Printed(text, subject, issuer, serial, end - begin + timedelta(seconds=1), end, extensions)
 
 
 def verify(secret: dict[str, bytes], *, purpose: str = "any") -> None:
