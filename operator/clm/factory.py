@@ -48,6 +48,7 @@ from clm.lifecycle.request import RequestBuilder
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.view import ClusterView, Key
+from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
 from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
@@ -190,7 +191,13 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         dependencies.watch_client,
         lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
     )
-    admission = Admission(view=view, authorities=authorities, client=client, public_url=settings.public_url)
+    admission = Admission(
+        view=view,
+        authorities=authorities,
+        client=client,
+        known_keys=PublishedKeys(),
+        public_url=settings.public_url,
+    )
     reconciler = Reconciler(
         settings=settings,
         view=view,

@@ -19,7 +19,6 @@ _NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.renewal": {"renewal": {"policy": "Disabled"}},
     "spec.revocation": {"revocation": {"reason": "keyCompromise"}},
     "spec.deletionPolicy": {"deletionPolicy": "Revoke"},
-    "spec.request": {"request": "-----BEGIN CERTIFICATE REQUEST-----\nMA==\n-----END CERTIFICATE REQUEST-----\n"},
 }
 _POLICY_NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.rules": {"rules": [{"expression": "certificate.dnsNames.size() <= 10", "message": "at most 10 names"}]},

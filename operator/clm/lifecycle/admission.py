@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from clm.lifecycle.authorities import NotIssuing
 from clm.lifecycle.status import Refusal
 from clm.lifecycle.view import Key
 from clm.pki.algorithms import chosen_hash
+from clm.pki.csr import requested
 from clm.pki.tbs import check_names
 from clm.pki.urls import Publishing
 from clm.policy.evaluate import Request, evaluate
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.authorities import Authorities
     from clm.lifecycle.view import ClusterView, PolicyView
     from clm.pki.profile import Issuer
+    from clm.pki.weak_keys import KnownKeys
 
 
 _NO_PUBLIC_URL = (
@@ -51,17 +54,26 @@ class Admission:
     """Decides on Certificates by what the view knows. `public_url` is the base of the URLs in certificates."""
 
     def __init__(
-        self, *, view: ClusterView, authorities: Authorities, client: ApiClient, public_url: str | None = None
+        self,
+        *,
+        view: ClusterView,
+        authorities: Authorities,
+        client: ApiClient,
+        known_keys: KnownKeys,
+        public_url: str | None = None,
     ) -> None:
         self._view = view
         self._authorities = authorities
         self._client = client
         self._public_url = public_url
+        self._known_keys = known_keys
 
     async def admit(self, key: Key, body: Mapping[str, Any]) -> Admitted | Refusal:  # noqa: PLR0911 - one a refusal
         """Decide on one Certificate. Raises an Unavailable when a dependency that must be asked is away."""
         try:
             spec = parse_certificate(body.get("spec") or {})
+            if spec.request is not None:
+                spec = await asyncio.to_thread(requested, spec, self._known_keys)
             check_names(spec)
         except InvalidInput as error:
             return Refusal("InvalidSpec", str(error))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.hsm_keys import HsmKeys
     from clm.lifecycle.issue import Issuance, Issued
     from clm.lifecycle.request import RequestBuilder
+    from clm.resources.certificate import CertificateSpec
     from clm.resources.records import Owner, Revision
     from clm.storage.secure.history import HistoryStore
     from clm.storage.secure.keys import KeyStore
@@ -160,7 +161,7 @@ class Certifier:
             issuer=issuer,
             publishing=admitted.publishing,
             subject_key_id=subject_key.id if subject_key else None,
-            subject_spki=subject_key.spki if subject_key else None,
+            subject_spki=_subject_spki(spec, subject_key),
             reuse_key_id=_reusable_key(admitted, step),
         )
         issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted))
@@ -287,6 +288,13 @@ def _reusable_key(admitted: Admitted, step: Issue) -> uuid.UUID | None:
     if replaced is None or wanted.rotation_policy != "Never" or replaced.key_algorithm != str(wanted.key):
         return None
     return replaced.private_key_id
+
+
+def _subject_spki(spec: CertificateSpec, subject_key: HsmKeyRow | None) -> bytes | None:
+    """Public key of a key that stays where it is: with whoever made the request, or in the token."""
+    if spec.signing_request is not None:
+        return spec.signing_request.spki
+    return subject_key.spki if subject_key is not None else None
 
 
 def _renewal_due(admitted: Admitted) -> Callable[[CertificateFacts], datetime]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 class Order:
     """One certificate to be made. `subject_key_id` names a key in the token, `reuse_key_id` a stored one.
 
+    `subject_spki` is the public key of one that is not CLM's to open: in the token, or brought with a request.
     `publishing` is what the issuer publishes, by the URLs that go into the certificate.
     """
 
@@ -95,6 +96,7 @@ class RequestBuilder:
         public_key = (
             pki_keys.load_spki(order.subject_spki) if order.subject_spki is not None else private_key.public_key()  # type: ignore[union-attr]
         )
+        brought = order.spec.signing_request
         if pki_keys.key_spec_of(public_key) != order.spec.private_key.key:
             raise KeyMismatch(f"the key is not {order.spec.private_key.key}, as spec.privateKey asks")
         await self._warm_throwaway(order.issuer)
@@ -129,6 +131,7 @@ class RequestBuilder:
             subject_key_id=order.subject_key_id,
             private_key_id=stored.id if stored else order.reuse_key_id,
             private_key=stored,
+            csr=brought.der if brought is not None else None,
             serial_number=serial.serial_to_bytes(number),
             tbs=draft.tbs,
             signature_algorithm=signature_name(
@@ -158,8 +161,8 @@ class RequestBuilder:
         return pki_keys.from_pkcs8_der(pkcs8)
 
     async def _subject_key(self, order: Order) -> tuple[pki_keys.PrivateKey | None, NewPrivateKey | None]:
-        if order.subject_key_id is not None:
-            return None, None
+        if order.subject_spki is not None:
+            return None, None  # it is in the token, or stays with whoever made the request
         if order.reuse_key_id is not None:
             try:
                 return await self.open_key(order.reuse_key_id), None

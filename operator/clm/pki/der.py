@@ -1,9 +1,10 @@
-"""The few bytes of DER (X.690) that CLM writes itself: around a signature, and around an otherName."""
+"""The few bytes of DER (X.690) that CLM writes or takes apart itself: around a signature, a name, a key."""
 
 from __future__ import annotations
 
 BIT_STRING = 0x03
 UTF8_STRING = 0x0C
+PRINTABLE_STRING = 0x13
 SEQUENCE = 0x30
 
 _SHORT = 0x80
@@ -34,3 +35,24 @@ def end(encoded: bytes, at: int = 0) -> int:
 def content(encoded: bytes) -> bytes:
     """Take tag and length off one value. Raises IndexError when there is none."""
     return encoded[header_size(encoded) : end(encoded)]
+
+
+def children(encoded: bytes) -> list[bytes]:
+    """Take a constructed value apart: the encodings within it. Only for what a strict parser has read already."""
+    inside, found, at = content(encoded), [], 0
+    while at < len(inside):
+        found.append(inside[at : end(inside, at)])
+        at = end(inside, at)
+    return found
+
+
+def dotted(encoded: bytes) -> str:
+    """Write an OBJECT IDENTIFIER (X.690 8.19) in dotted form. Only for what a strict parser has read already."""
+    arcs, arc = [], 0
+    for octet in content(encoded):
+        arc = arc << 7 | octet & 0x7F
+        if octet < _SHORT:
+            arcs.append(arc)
+            arc = 0
+    root = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:])))

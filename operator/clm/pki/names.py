@@ -16,6 +16,7 @@ from clm.resources.problems import build_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from clm.resources.certificate import CertificateSpec
     from clm.resources.subject import Subject
 
     _NameAttribute = x509.NameAttribute[str]
@@ -39,6 +40,11 @@ _ATTRIBUTES = (
     _Attribute("street_addresses", "streetAddresses", NameOID.STREET_ADDRESS, 128),
     _Attribute("postal_codes", "postalCodes", NameOID.POSTAL_CODE, 40),
 )
+SUBJECT_FIELDS = {attribute.oid: attribute.field for attribute in _ATTRIBUTES} | {
+    NameOID.COMMON_NAME: "common_name",
+    NameOID.SERIAL_NUMBER: "serial_number",
+}
+"""Field of a Subject by attribute, and `common_name`: everything that a spec can say of a subject."""
 _COMMON_NAME_MOST = 64
 _SERIAL_NUMBER_MOST = 64
 
@@ -53,6 +59,13 @@ def distinguished_name(subject: Subject, common_name: str | None) -> x509.Name:
     attribute's type.
     """
     return x509.Name(build_all(attribute_makers(subject, common_name)))
+
+
+def subject_name(spec: CertificateSpec) -> x509.Name:
+    """Build the subject of a certificate: of a request that somebody brought, as it is written there."""
+    if spec.signing_request is not None:
+        return x509.load_der_x509_csr(spec.signing_request.der).subject
+    return distinguished_name(spec.subject, spec.common_name)
 
 
 def attribute_makers(subject: Subject, common_name: str | None) -> Iterator[Callable[[], _NameAttribute]]:

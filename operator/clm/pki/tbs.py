@@ -115,7 +115,7 @@ def build_tbs(  # noqa: PLR0913 - each is one field of the certificate
 
     Raises InvalidInput for what X.509 cannot carry, and for a signature that the issuer's key does not make.
     """
-    subject = names.distinguished_name(spec.subject, spec.common_name)
+    subject = names.subject_name(spec)
     builder = x509.CertificateBuilder(
         issuer_name=issuer.subject if issuer.subject is not None else subject,
         subject_name=subject,

@@ -1,4 +1,4 @@
-"""What a DNS name, a mailbox and an object identifier are in a certificate: used wherever one may stand."""
+"""What a DNS name, a mailbox and an object identifier are in a certificate, and how they stand in messages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cryptography import x509
 
 from clm.resources.usages import OBJECT_IDENTIFIER
 
+_UNNAMED = "Unknown OID"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _DNS_LIMIT = 253
@@ -54,6 +55,12 @@ def _is_not_a_false_a_label(label: str) -> bool:
     except (UnicodeError, OverflowError, ValueError):
         return False
     return decoded.isprintable() and not decoded.isascii()
+
+
+def named(oid: x509.ObjectIdentifier) -> str:
+    """Write an object identifier, with its name where it has a common one."""
+    name = getattr(oid, "_name", _UNNAMED)
+    return oid.dotted_string if name == _UNNAMED else f"{name} ({oid.dotted_string})"
 
 
 def quoted(value: str) -> str:

@@ -47,7 +47,7 @@ _NAMES = {oid: usage for usage, oid in _EXTENDED_USAGES.items()}
 _NEEDS_KEY_AGREEMENT = ("encipher only", "decipher only")
 
 # What a key cannot do: RFC 3279 2.3.1 for RSA, RFC 8813 3 for elliptic curves, RFC 9295 3 for Ed25519.
-_BEYOND: dict[KeyAlgorithm, frozenset[str]] = {
+BEYOND: dict[KeyAlgorithm, frozenset[str]] = {
     "RSA": frozenset({"key agreement", "encipher only", "decipher only"}),
     "ECDSA": frozenset({"key encipherment", "data encipherment"}),
     "Ed25519": frozenset({"key encipherment", "data encipherment", "key agreement", "encipher only", "decipher only"}),
@@ -64,7 +64,7 @@ def key_usage(usages: tuple[str, ...], *, algorithm: KeyAlgorithm) -> x509.KeyUs
     asked = {usage for usage in map(canonical, usages) if usage in _KEY_USAGES}
     if "key agreement" not in asked and asked.intersection(_NEEDS_KEY_AGREEMENT):
         raise InvalidInput("spec.usages", '"encipher only" and "decipher only" need "key agreement" (RFC 5280 4.2.1.3)')
-    possible = asked - _BEYOND[algorithm]
+    possible = asked - BEYOND[algorithm]
     if asked and not possible:
         raise InvalidInput("spec.usages", f"{algorithm} keys have none of these usages: {', '.join(sorted(asked))}")
     return x509.KeyUsage(**{bit: usage in possible for usage, bit in _KEY_USAGES.items()}) if asked else None

@@ -16,6 +16,7 @@ from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.consistency import contradictions
 from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec, SignatureAlgorithm
 from clm.resources.reading import Reader, Report, means_nothing, set_fields
+from clm.resources.signing_request import SigningRequest, read_request
 from clm.resources.status import CertificateStatus, parse_status
 from clm.resources.subject import (
     NameConstraintItem,
@@ -50,14 +51,14 @@ DEFAULT_DURATION = timedelta(days=90)
 DeletionPolicy = Literal["Retain", "Revoke"]
 KeyEncoding = Literal["PKCS1", "PKCS8"]
 RotationPolicy = Literal["Always", "Never"]
-KeyStorage = Literal["Secret", "HSM"]
+KeyStorage = Literal["Secret", "HSM", "External"]
 OutputFormat = Literal["CombinedPEM", "DER"]
 
 _ALGORITHMS: tuple[KeyAlgorithm, ...] = ("ECDSA", "RSA", "Ed25519")
 _ENCODINGS: tuple[KeyEncoding, ...] = ("PKCS8", "PKCS1")
 _ROTATION_POLICIES: tuple[RotationPolicy, ...] = ("Always", "Never")
 _SIGNATURE_ALGORITHMS: tuple[SignatureAlgorithm, ...] = get_args(SignatureAlgorithm)
-_STORAGES: tuple[KeyStorage, ...] = ("Secret", "HSM")
+_STORAGES: tuple[KeyStorage, ...] = ("Secret", "HSM")  # External is what a request says, not a field
 _OUTPUT_FORMATS: tuple[OutputFormat, ...] = ("CombinedPEM", "DER")
 _DELETION_POLICIES: tuple[DeletionPolicy, ...] = ("Retain", "Revoke")
 _DEFAULT_SIZE: dict[KeyAlgorithm, int] = {"RSA": 2048, "ECDSA": 256, "Ed25519": 256}
@@ -75,7 +76,11 @@ class PrivateKeySpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateSpec:
-    """What a Certificate asks for. `unsupported` lists fields that are set and not enforced by this version."""
+    """What a Certificate asks for. `unsupported` lists fields that are set and not enforced by this version.
+
+    With `request`, a PKCS#10 request in PEM, the names and the key are that one's: they are here, and with them
+    `signing_request`, once `pki.csr.requested` has read it.
+    """
 
     policy: str
     secret_name: str
@@ -100,6 +105,8 @@ class CertificateSpec:
     secret_annotations: Mapping[str, str]
     output_formats: frozenset[OutputFormat] = frozenset()
     deletion_policy: DeletionPolicy = "Retain"
+    request: str | None = None
+    signing_request: SigningRequest | None = None
     unsupported: tuple[str, ...] = ()
 
 
@@ -113,6 +120,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
     _skip_what_asks_for_nothing(reader)
     is_ca = reader.flag("isCA")
     template = reader.child("secretTemplate")
+    request = read_request(reader)
     deletion_policy = reader.choice("deletionPolicy", _DELETION_POLICIES, default="Retain")
     parsed = CertificateSpec(
         policy=reader.child("policyRef").required_text("name"),
@@ -128,7 +136,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         renew_before=reader.duration("renewBefore"),
         renew_before_percentage=reader.integer("renewBeforePercentage", minimum=1, maximum=99),
         usages=read_usages(reader, is_ca=is_ca),
-        private_key=_private_key(reader.child("privateKey"), is_ca=is_ca),
+        private_key=_private_key(reader.child("privateKey"), in_hsm=is_ca and request is None),
         signature_algorithm=_signature_algorithm(reader),
         is_ca=is_ca,
         max_path_length=reader.integer("maxPathLen", maximum=255),
@@ -138,6 +146,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         secret_annotations=template.text_map("annotations"),
         output_formats=_output_formats(reader),
         deletion_policy=deletion_policy,
+        request=request,
         unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
     )
     for field, message in contradictions(parsed):
@@ -172,6 +181,8 @@ def issuance_hash(spec: CertificateSpec) -> bytes:
     # What came later counts only where it is set: the hash of a spec without it is what it always was.
     if spec.signature_algorithm is not None:
         content["signatureAlgorithm"] = spec.signature_algorithm
+    if spec.signing_request is not None:
+        content["request"] = spec.signing_request.content_sha256
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).digest()
 
@@ -209,7 +220,7 @@ def _signature_algorithm(reader: Reader) -> SignatureAlgorithm | None:
     return reader.choice("signatureAlgorithm", _SIGNATURE_ALGORITHMS, default="SHA256WithRSA")
 
 
-def _private_key(reader: Reader, *, is_ca: bool) -> PrivateKeySpec:
+def _private_key(reader: Reader, *, in_hsm: bool) -> PrivateKeySpec:
     algorithm = reader.choice("algorithm", _ALGORITHMS, default="ECDSA")
     size = reader.integer("size") or _DEFAULT_SIZE[algorithm]
     if size not in SIZES[algorithm]:
@@ -220,5 +231,5 @@ def _private_key(reader: Reader, *, is_ca: bool) -> PrivateKeySpec:
         key=KeySpec(algorithm, size),
         encoding=reader.choice("encoding", _ENCODINGS, default="PKCS8"),
         rotation_policy=reader.choice("rotationPolicy", _ROTATION_POLICIES, default="Always"),
-        storage=reader.choice("storage", _STORAGES, default="HSM" if is_ca else "Secret"),
+        storage=reader.choice("storage", _STORAGES, default="HSM" if in_hsm else "Secret"),
     )

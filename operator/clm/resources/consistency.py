@@ -42,6 +42,8 @@ def contradictions(spec: CertificateSpec) -> Iterator[Problem]:
 
 
 def _names_something(spec: CertificateSpec) -> Iterator[Problem]:
+    if spec.request is not None and spec.signing_request is None:
+        return  # it has not been read yet
     names = (spec.common_name, spec.dns_names, spec.ip_addresses, spec.uris, spec.email_addresses, spec.other_names)
     subject = spec.subject
     attributes = (
@@ -56,7 +58,7 @@ def _names_something(spec: CertificateSpec) -> Iterator[Problem]:
     )
     if not any(names) and not any(attributes):
         yield (
-            "spec",
+            "spec" if spec.request is None else "spec.request",
             "must have a commonName, a subject, or one of dnsNames, ipAddresses, uris, emailAddresses, otherNames",
         )
 

@@ -67,7 +67,8 @@ class Intent:
     """What will be signed, exactly, written down before it is (a row of certificate_requests).
 
     `serial_number` is big-endian without sign; `private_key` is the new key of this revision, None where an
-    earlier key is used again (`private_key_id`) or the key is in the token (`subject_key_id`).
+    earlier key is used again (`private_key_id`), the key is in the token (`subject_key_id`), or somebody brought a
+    PKCS#10 request for it (`csr`, in DER).
     """
 
     id: uuid.UUID
@@ -84,6 +85,7 @@ class Intent:
     subject_key_id: uuid.UUID | None
     private_key_id: uuid.UUID | None
     private_key: NewPrivateKey | None
+    csr: bytes | None
     serial_number: bytes
     tbs: bytes
     signature_algorithm: str

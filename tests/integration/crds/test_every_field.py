@@ -71,6 +71,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
         "nameConstraints": {"critical": False, "permitted": {"dnsDomains": ["a"]}},
     },
     "spec.literalSubject": {"literalSubject": "CN=a"},
+    "spec.request": {"request": "-----BEGIN CERTIFICATE REQUEST-----", "dnsNames": None},
     "spec.timeZone": {"timeZone": "Europe/Berlin", "schedule": "0 3 * * *"},
 }
 WITHOUT: dict[str, dict[str, Any]] = {

@@ -14,6 +14,7 @@ CA: dict[str, Any] = {"policyRef": {"name": "root"}, "secretName": "ca", "common
 POLICY: dict[str, Any] = {"issuer": {"ca": {"namespace": "clm-system", "name": "ca"}}}
 ROTATION: dict[str, Any] = {"target": {"keyEncryptionKey": {}}}
 CRL: dict[str, Any] = {"crl": {"lifetime": "24h"}}
+REQUEST = "-----BEGIN NEW CERTIFICATE REQUEST-----\nMII=\n"
 
 GOOD = [
     ("Certificate", LEAF),
@@ -41,7 +42,8 @@ GOOD = [
             },
         },
     ),
-    ("Certificate", {**LEAF, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
+    ("Certificate", {**LEAF, "dnsNames": None, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
+    ("Certificate", {**LEAF, "dnsNames": None, "isCA": True, "maxPathLen": 0, "request": REQUEST}),
     ("Certificate", {**CA, "privateKey": {"storage": "Secret"}, "additionalOutputFormats": [{"type": "DER"}]}),
     ("Certificate", {**CA, "additionalOutputFormats": []}),
     ("Certificate", {**CA, "privateKey": {"storage": "Secret", "algorithm": "RSA", "size": 8192}}),
@@ -136,7 +138,24 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
     ({"authority": {"crl": {"lifetime": "30m"}}, "isCA": True}, "spec.authority.crl.lifetime", "at least 1h"),
     ({"authority": {"crl": {"lifetime": "9000h"}}, "isCA": True}, "spec.authority.crl.lifetime", "at most 8784h"),
     ({"request": "MII="}, "spec.request", "should match"),
-    ({"request": "-----BEGIN CERTIFICATE REQUEST-----", "privateKey": {}}, "spec.request", "excludes privateKey"),
+    ({"request": REQUEST}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "privateKey": {}}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "commonName": "a"}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "subject": {}}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "literalSubject": "CN=a"}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "uris": ["spiffe://a/b"]}, "spec.request", "excludes"),
+    ({"request": REQUEST, "dnsNames": None, "keystores": {}}, "spec.request", "need its private key"),
+    (
+        {"request": REQUEST, "dnsNames": None, "additionalOutputFormats": [{"type": "DER"}]},
+        "spec.request",
+        "need its private key",
+    ),
+    (
+        {"request": REQUEST, "dnsNames": None, "isCA": True, "authority": CRL},
+        "spec.request",
+        "need its private key",
+    ),
+    ({"request": REQUEST + "a" * 32768, "dnsNames": None}, "spec.request", "Too long"),
     ({"revocation": {}}, "spec.revocation.reason", "Required"),
     ({"revocation": {"reason": "certificateHold"}}, "spec.revocation.reason", "Unsupported value"),
     ({"deletionPolicy": "Forget"}, "spec.deletionPolicy", "Unsupported value"),

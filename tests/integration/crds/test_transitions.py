@@ -38,6 +38,7 @@ def unique(prefix: str) -> str:
         {"privateKey": None},
         {"privateKey": {"algorithm": "ECDSA", "size": 384, "storage": "Secret"}},
         {"isCA": False},
+        {"request": "-----BEGIN CERTIFICATE REQUEST-----", "commonName": None, "subject": None, "privateKey": None},
     ],
 )
 def test_a_ca_in_the_hsm_keeps_its_identity(cluster: Cluster, manifests: Manifests, change: dict[str, Any]) -> None:

@@ -132,7 +132,6 @@ def test_tells_all_mistakes_at_once() -> None:
         ({"keystores": {"jks": {"create": True}}}, "spec.keystores"),
         ({"keystores": {"pkcs12": {"password": "x"}}}, "spec.keystores"),
         ({"literalSubject": "CN=web"}, "spec.literalSubject"),
-        ({"request": "-----BEGIN"}, "spec.request"),
         ({"revocation": {"reason": "keyCompromise"}}, "spec.revocation"),
         ({"revocation": {}}, "spec.revocation"),
         ({"renewal": {"policy": "Disabled"}}, "spec.renewal"),

@@ -32,10 +32,10 @@ WITH fence AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         id uuid, organization_id uuid, cluster_id uuid, resource_uid uuid, namespace text, name text, revision int,
         generation bigint, spec_hash bytea, policy_name text, policy_uid uuid, policy_generation bigint,
-        issuer_key_id uuid, issuer_certificate_id uuid, subject_key_id uuid, private_key_id uuid, serial_number bytea,
-        tbs bytea, signature_algorithm text, not_before timestamptz, not_after timestamptz, common_name text,
-        sans jsonb, is_ca boolean, reason text, key_id uuid, kek_id uuid, key_algorithm text, wrapped_dek bytea,
-        ciphertext bytea, key_spki_sha256 bytea, {audit_sql.ITEM_COLUMNS})
+        issuer_key_id uuid, issuer_certificate_id uuid, subject_key_id uuid, private_key_id uuid, csr bytea,
+        serial_number bytea, tbs bytea, signature_algorithm text, not_before timestamptz, not_after timestamptz,
+        common_name text, sans jsonb, is_ca boolean, reason text, key_id uuid, kek_id uuid, key_algorithm text,
+        wrapped_dek bytea, ciphertext bytea, key_spki_sha256 bytea, {audit_sql.ITEM_COLUMNS})
     WHERE (SELECT count(*) FROM fence) = cardinality(%(keys)b::uuid[])
       AND (SELECT count(*) FROM reused) = cardinality(%(reused)b::uuid[])
 ), new_key AS (
@@ -49,11 +49,11 @@ WITH fence AS (
     INSERT INTO certificate_requests
         (id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation, spec_hash,
          policy_name, policy_uid, policy_generation, issuer_key_id, issuer_certificate_id, subject_key_id,
-         private_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
+         private_key_id, csr, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
          is_ca, reason, state)
     SELECT id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation, spec_hash,
            policy_name, policy_uid, policy_generation, issuer_key_id, issuer_certificate_id, subject_key_id,
-           private_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
+           private_key_id, csr, serial_number, tbs, signature_algorithm, not_before, not_after, common_name, sans,
            is_ca, reason, 'pending'
     FROM item
 )
@@ -244,6 +244,7 @@ class IssuanceStore:
             "issuer_certificate_id": intent.issuer_certificate_id,
             "subject_key_id": intent.subject_key_id,
             "private_key_id": key.id if key else intent.private_key_id,
+            "csr": intent.csr,
             "serial_number": intent.serial_number,
             "tbs": intent.tbs,
             "signature_algorithm": intent.signature_algorithm,
