@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from clm.dev.environment import Environment
 from clm.dev.state import StateFolder
 from tests.e2e import manifests
 from tests.e2e.api import Api
-from tests.e2e.world import World
+from tests.e2e.world import World, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +59,7 @@ def namespace(world: World) -> Iterator[str]:
 def prepared(environment: Environment) -> Iterator[World]:
     """Lend an environment that is up, with the Policies and the two CAs that tests start from."""
     kubeconfig = Path(environment.status()["kubeconfig"])
-    api = Api(_server(kubeconfig), environment.state.control_plane / "identities")
+    api = Api(server_of(kubeconfig), environment.state.control_plane / "identities")
     world = World(environment, api, kubeconfig)
     try:
         world.apply(manifests.policy(manifests.ROOT, {"selfSigned": {}}))
@@ -72,7 +71,3 @@ def prepared(environment: Environment) -> Iterator[World]:
         yield world
     finally:
         api.close()
-
-
-def _server(kubeconfig: Path) -> str:
-    return str(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])

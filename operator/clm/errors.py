@@ -13,6 +13,7 @@ ClmError
 │       └── Forbidden       the API server grants us no right to it (HTTP 403); at its start it does not know rights yet
 ├── Conflict                somebody else was first
 │   ├── StaleObject         the object has changed since it was read (HTTP 409 on update)
+│   │   └── Overtaken       somebody changed a Secret while it was put right; tells who
 │   ├── AlreadyExists       an object of that name stands (HTTP 409 on create)
 │   ├── RevisionTaken       another worker has already written this revision's intent
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
@@ -94,6 +95,14 @@ class Conflict(ClmError):
 
 class StaleObject(Conflict):
     """The object has changed since it was read."""
+
+
+class Overtaken(StaleObject):
+    """Somebody changed a Secret while it was put right. `changed_by` tells who had changed it before."""
+
+    def __init__(self, message: str, changed_by: str) -> None:
+        super().__init__(message)
+        self.changed_by = changed_by
 
 
 class AlreadyExists(Conflict):

@@ -44,9 +44,11 @@ from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
+from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.request import RequestBuilder
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.sealing_key import SealingKey
+from clm.lifecycle.secret_names import SecretNames
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
@@ -153,6 +155,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     secure, core, client, token = dependencies.secure, dependencies.core, dependencies.client, dependencies.token
     view = ClusterView()
     queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic)
+    pace: RepairPace[Key] = RepairPace(clock=time.monotonic)
     metrics = Metrics(CollectorRegistry())
     keys = KeyStore(secure, **audit)
     hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary, periods=_periods(settings))
@@ -205,12 +208,19 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         secret_watch=secret_watch,
         admission=admission,
         certifier=certifier,
-        publisher=Publisher(metadata=metadata, secrets=SecretStore(client), history=history, boundary=boundary),
+        publisher=Publisher(
+            metadata=metadata,
+            secrets=SecretStore(client),
+            history=history,
+            boundary=boundary,
+            may_take=SecretNames(view=view, client=client).may_take,
+        ),
         statuses=StatusWriter(client),
         metadata=metadata,
         outbox=outbox,
         events=events,
         rsa_keys=rsa_keys,
+        pace=pace,
         boundary=boundary,
         clock=_utc_now,
     )
@@ -219,6 +229,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         queue=queue,
         reconciler=reconciler,
         metrics=metrics,
+        pace=pace,
         issuer_changed=lambda key: policies.issuer_changed(key),  # noqa: PLW0108 - made below
         clock=time.monotonic,
     )

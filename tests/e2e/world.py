@@ -133,6 +133,16 @@ class World:
         return wait(look, "the inventory to be as recorded", timeout_s=10)
 
     @property
+    def server(self) -> str:
+        """Address of the API server."""
+        return server_of(self.kubeconfig)
+
+    @property
+    def identities(self) -> Path:
+        """Folder of the identities that the control plane keeps, the administrator's among them."""
+        return self.environment.state.control_plane / "identities"
+
+    @property
     def controller(self) -> ControllerProcess:
         """The operator's process."""
         return ControllerProcess(self.environment.state, self.environment.processes)
@@ -242,6 +252,11 @@ class World:
             return str(self.certificate(namespace, name).get("status", {}).get("conditions", "no conditions"))
 
         return wait(look, f"Certificate {namespace}/{name} to be {wanted}", timeout_s=timeout_s, last=last)
+
+
+def server_of(kubeconfig: Path) -> str:
+    """Address of the API server that a kubeconfig names."""
+    return str(yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"])
 
 
 def wait(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
 from clm.cluster.client import METADATA_ONLY
-from clm.errors import AlreadyExists, NotFound, NotOurs, StaleObject
+from clm.errors import AlreadyExists, NotFound, NotOurs, Overtaken, StaleObject
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +21,8 @@ TEMPLATE_ANNOTATIONS = "clm-operator.io/template-annotations"
 """Which labels and annotations came from spec.secretTemplate, so that they can go with it."""
 TLS = "kubernetes.io/tls"
 OPAQUE = "Opaque"
+FIELD_MANAGER = "clm"
+"""Who the API server says has written what CLM wrote: the name that requests carry as their user agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +43,14 @@ class SecretContent:
 
 @dataclass(frozen=True, slots=True)
 class SecretVersion:
-    """Which state of which Secret: what status remembers of the last write."""
+    """Which state of which Secret: what status remembers of the last write.
+
+    `changed_by` tells, of a write that undid somebody's change, whose it was.
+    """
 
     uid: str
     resource_version: str
+    changed_by: str | None = field(default=None, compare=False)
 
 
 class SecretStore:
@@ -60,13 +66,15 @@ class SecretStore:
         probably_new: bool,
         known: SecretVersion | None,
         is_current: Callable[[], Awaitable[bool]],
+        may_take: Callable[[str], Awaitable[bool]],
     ) -> SecretVersion:
         """Make the Secret hold exactly `content`; write nothing when it does.
 
         `probably_new` tries to create first: one request, and the only write that cannot hit somebody else's Secret.
         `known` is the Secret as last written: it stays ours when somebody takes our label from it. Where it is not as
         last written, somebody has edited it, or a newer process has written something newer: `is_current` is asked
-        which, and only then. Raises NotOurs, StaleObject (try again), Refused, ClusterUnavailable.
+        which, and only then. `may_take` is asked whether a Secret that CLM wrote for another Certificate, of that name,
+        may be taken over from it. Raises NotOurs, StaleObject (Overtaken among it; try again), Refused, an Unavailable.
         """
         if probably_new:
             try:
@@ -76,13 +84,9 @@ class SecretStore:
         found = await self._client.get(paths.secret(content.namespace, content.name))
         if found is None:
             await _insist(content, is_current)
-            return await self._create(content)
-        uid = known.uid if known is not None else None
-        if found["metadata"]["uid"] != uid and not is_ours(found, content.annotations[CERTIFICATE_NAME]):
-            raise NotOurs(
-                f"Secret {content.name} exists and does not belong to this Certificate; "
-                "delete it, or choose another spec.secretName"
-            )
+            created = await self._create(content)
+            return created if known is None else replace(created, changed_by="somebody who deleted it")
+        await _claim(found, content, known, may_take)
         if found.get("type") != content.type:
             raise NotOurs(
                 f"Secret {content.name} has type {found.get('type')}, which cannot be changed to {content.type};"
@@ -91,15 +95,17 @@ class SecretStore:
         patch = difference(found, content)
         if patch is None:
             return _version(found)
-        if _version(found) != known:
+        edited = _version(found) != known
+        if edited:
             # After the read: what is recorded later than the answer is written later, and one of the two writes fails.
             await _insist(content, is_current)
         patch["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         path = paths.secret(content.namespace, content.name)
         try:
-            return _version(await self._client.merge_patch(path, patch, accept=METADATA_ONLY))
-        except NotFound as error:
-            raise StaleObject(f"Secret {content.name} was deleted meanwhile") from error
+            version = _version(await self._client.merge_patch(path, patch, accept=METADATA_ONLY))
+        except (NotFound, StaleObject) as error:
+            raise Overtaken(f"Secret {content.name} was changed meanwhile", last_writer(found)) from error
+        return replace(version, changed_by=last_writer(found)) if edited and known is not None else version
 
     async def _create(self, content: SecretContent) -> SecretVersion:
         body = {
@@ -123,12 +129,37 @@ async def _insist(content: SecretContent, is_current: Callable[[], Awaitable[boo
         raise StaleObject(f"Secret {content.name}: the certificate that was to be written there was replaced meanwhile")
 
 
-def is_ours(secret: Mapping[str, Any], certificate_name: str) -> bool:
-    """Tell whether CLM wrote this Secret for the Certificate of that name."""
+async def _claim(
+    found: Mapping[str, Any],
+    content: SecretContent,
+    known: SecretVersion | None,
+    may_take: Callable[[str], Awaitable[bool]],
+) -> None:
+    if known is not None and found["metadata"]["uid"] == known.uid:
+        return
+    owner = written_for(found)
+    if owner is None or (owner != content.annotations[CERTIFICATE_NAME] and not await may_take(owner)):
+        raise NotOurs(
+            f"Secret {content.name} exists and does not belong to this Certificate; "
+            "delete it, or choose another spec.secretName"
+        )
+
+
+def written_for(secret: Mapping[str, Any]) -> str | None:
+    """Name of the Certificate that CLM wrote this Secret for; None for a Secret that is not CLM's."""
     metadata = secret["metadata"]
-    return (metadata.get("labels") or {}).get(paths.MANAGED_LABEL) == "true" and (
-        metadata.get("annotations") or {}
-    ).get(CERTIFICATE_NAME) == certificate_name
+    if (metadata.get("labels") or {}).get(paths.MANAGED_LABEL) != "true":
+        return None
+    return (metadata.get("annotations") or {}).get(CERTIFICATE_NAME)
+
+
+def last_writer(found: Mapping[str, Any]) -> str:
+    """Who, other than CLM, wrote an object last, as far as the API server has noted (metadata.managedFields)."""
+    others = [entry for entry in found["metadata"].get("managedFields") or () if entry.get("manager") != FIELD_MANAGER]
+    newest = max(others, key=lambda entry: str(entry.get("time", "")), default=None)
+    if newest is None:
+        return "somebody whom its managedFields do not name"
+    return f"{newest.get('manager')} ({newest.get('operation')} at {newest.get('time')})"
 
 
 def difference(found: Mapping[str, Any], content: SecretContent) -> dict[str, Any] | None:

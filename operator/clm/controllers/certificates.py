@@ -10,8 +10,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
-from clm.controllers.pace import RepairPace
 from clm.errors import ClmError
+from clm.lifecycle.repair_pace import QUIET_S
 from clm.lifecycle.results import Done, RetryAfter
 from clm.lifecycle.view import Key
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clm.controllers.metrics import Metrics
     from clm.controllers.queue import WorkQueue
     from clm.lifecycle.reconcile import Reconciler
+    from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.view import ClusterView, Entry
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class CertificateController:
         queue: WorkQueue[Key],
         reconciler: Reconciler,
         metrics: Metrics,
+        pace: RepairPace[Key],
         issuer_changed: Callable[[Key], None],
         clock: Callable[[], float],
     ) -> None:
@@ -53,7 +55,7 @@ class CertificateController:
         self._issuer_changed = issuer_changed
         self._clock = clock
         self._thorough: set[Key] = set()
-        self._pace: RepairPace[Key] = RepairPace(clock=clock)
+        self._pace = pace
         self._told: dict[Key, object] = {}
         self._draining = False
 
@@ -62,11 +64,18 @@ class CertificateController:
         if type == "DELETED":
             self._deleted(body)
             return
-        known = self._view.get(_key(body))
+        known, owner = self._view.get(_key(body)), self._owner(body)
         key, entry = self._view.put(body)
+        if known is None and entry.repairs and entry.contest_ends_at is not None:
+            ago_s = self._reconciler.now() - (entry.contest_ends_at - QUIET_S)
+            self._pace.remember(key, entry.repairs, ago_s=max(ago_s, 0.0))
         if known is not None and known.generation != entry.generation:
             self._queue.forget(key)
             self._pace.forget(key)
+            if known.secret_name != entry.secret_name:
+                self._name_given_up(key.namespace, known.secret_name)
+        if owner is not None and owner != self._owner(body):
+            self._queue.add(owner)  # an older one has come for its Secret
         self._consider(key, entry)
         self._tell_leaves(key)
 
@@ -76,7 +85,8 @@ class CertificateController:
             entry = self._view.get(key)
             if entry is None or self._queue.is_working(key):
                 continue  # looked at again when the work on it is done
-            self._consider(key, entry)
+            if self._reconciler.quiet_for_s(key, entry) is None and self._view.owns_its_secret(key, entry):
+                self._repair(key)
 
     def policy_changed(self, name: str) -> None:
         """Look again at what a Policy kept from being Ready, and at what another CA, or another key, issued."""
@@ -169,17 +179,18 @@ class CertificateController:
         """Forget what was deleted while the watch was away, by a list of what stands; until cancelled."""
         while True:
             await asyncio.sleep(interval_s)
-            known = [(key, entry.uid) for key, entry in self._view.items()]
+            known = [(key, entry) for key, entry in self._view.items()]
             try:
                 items, _ = await client.list_metadata(paths.CERTIFICATES)
             except ClmError as error:
                 logger.warning("the sweep for deleted Certificates is tried again later: %s", error)
                 continue
             standing = {item["metadata"]["uid"] for item in items}
-            for key, uid in known:
+            for key, entry in known:
                 # Only what was known before the list was made, and is not in it.
-                if uid not in standing and self._view.remove(key, uid):
+                if entry.uid not in standing and self._view.remove(key, entry.uid):
                     self._forget(key)
+                    self._name_given_up(key.namespace, entry.secret_name)
 
     async def run_renewals(self, *, interval_s: float = _LATEST_LOOK_S / 2) -> None:
         """Queue, ahead of time, what falls due before the next round; until cancelled."""
@@ -203,7 +214,7 @@ class CertificateController:
 
     def _stood(self, key: Key, entry: Entry) -> bool:
         """Tell whether it all stood before: what is wrong now is somebody else's change of the Secret."""
-        due = entry.renewal_at is not None and entry.renewal_at <= self._reconciler.now()
+        due = entry.next_look_at <= self._reconciler.now()
         stands = entry.ready is True and entry.observed_generation == entry.generation and not due
         return stands and self._view.has_its_issuer(key, entry)
 
@@ -219,8 +230,17 @@ class CertificateController:
         key = _key(body)
         if self._view.remove(key, body["metadata"]["uid"]):
             self._forget(key)
-            # Another object may have waited for the Secret's name.
-            self.secret_changed(key.namespace, str((body.get("spec") or {}).get("secretName", "")))
+            self._name_given_up(key.namespace, str((body.get("spec") or {}).get("secretName", "")))
+
+    def _owner(self, body: dict[str, Any]) -> Key | None:
+        return self._view.secret_owner(
+            body["metadata"]["namespace"], str((body.get("spec") or {}).get("secretName", ""))
+        )
+
+    def _name_given_up(self, namespace: str, secret_name: str) -> None:
+        """Have those look again that wait for a Secret's name; one of them may have it now."""
+        for key in self._view.using_secret(namespace, secret_name):
+            self._queue.add(key)
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)

@@ -81,6 +81,9 @@ class Admission:
             return Refusal("NotSupported", _not_supported(spec.unsupported))
         if spec.authority is not None and self._public_url is None:
             return Refusal("NoPublicUrl", _NO_PUBLIC_URL)
+        owner = self._view.secret_owner(key.namespace, spec.secret_name)
+        if owner is not None and owner != key:
+            return Refusal("SecretConflict", _taken(spec.secret_name, owner))
         policy = self._view.policy(spec.policy) or await self._read_policy(spec.policy)
         if policy is None:
             return Refusal("PolicyNotFound", f'spec.policyRef.name: there is no Policy "{spec.policy}"; create it')
@@ -182,6 +185,13 @@ def _signed_by(admitted: Admitted) -> Admitted | Refusal:
 
 def _not_ready(why: str) -> Refusal:
     return Refusal("IssuerNotReady", why, waiting=True)
+
+
+def _taken(secret_name: str, owner: Key) -> str:
+    return (
+        f"spec.secretName: the Secret {secret_name} belongs to Certificate {owner.name}, which is older and asks for it"
+        " too; choose another name, or wait until that Certificate is deleted or takes another"
+    )
 
 
 def _not_supported(fields: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
@@ -27,7 +28,7 @@ from clm.pki import keys as pki_keys
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from clm.cluster.secrets import SecretStore, SecretVersion
@@ -64,12 +65,27 @@ class Publication:
     private_key: PrivateKey | None = field(repr=False)
 
 
+async def _never(_owner: Owner, _secret_name: str, _former: str, /) -> bool:
+    return False
+
+
 class Publisher:
-    """Writes the inventory and the Secret."""
+    """Writes the inventory and the Secret.
+
+    `may_take(owner, secret name, former)` tells whether a Secret that was written for the Certificate `former` may be
+    taken over from it.
+    """
 
     def __init__(
-        self, *, metadata: MetadataStore, secrets: SecretStore, history: HistoryStore, boundary: Boundary
+        self,
+        *,
+        metadata: MetadataStore,
+        secrets: SecretStore,
+        history: HistoryStore,
+        boundary: Boundary,
+        may_take: Callable[[Owner, str, str], Awaitable[bool]] = _never,
     ) -> None:
+        self._may_take = may_take
         self._metadata = metadata
         self._history = history
         self._secrets = secrets
@@ -92,6 +108,7 @@ class Publisher:
                 probably_new=probably_new,
                 known=known,
                 is_current=lambda: self._history.is_live(publication.id),
+                may_take=partial(self._may_take, publication.owner, publication.spec.secret_name),
             )
             self._boundary("publish.secret-written")
         finally:

@@ -26,12 +26,15 @@ from clm.errors import (
     LintFailed,
     NotFound,
     NotOurs,
+    Overtaken,
     Refused,
+    StaleObject,
     Unavailable,
 )
+from clm.lifecycle.contest import next_contest
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
-from clm.lifecycle.status import Refusal, changes, ready_status, refused_status, secret_of
+from clm.lifecycle.status import Refusal, changes, contested_status, ready_status, refused_status, secret_of
 from clm.resources.audit import AuditRecord
 from clm.resources.problems import together
 from clm.resources.records import Owner
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.certify import Certifier
     from clm.lifecycle.publish import Publisher
+    from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.rsa_keys import RsaKeys
     from clm.lifecycle.view import ClusterView, Entry, Key
     from clm.settings import Settings
@@ -78,6 +82,7 @@ class Reconciler:
         outbox: OutboxStore,
         events: EventRecorder,
         rsa_keys: RsaKeys,
+        pace: RepairPace[Key],
         boundary: Boundary,
         clock: Callable[[], datetime],
     ) -> None:
@@ -93,6 +98,7 @@ class Reconciler:
         self._outbox = outbox
         self._events = events
         self._rsa_keys = rsa_keys
+        self._pace = pace
         self._boundary = boundary
         self._clock = clock
         self._outages = Outages()
@@ -157,14 +163,18 @@ class Reconciler:
     def settled(self, key: Key, entry: Entry, *, now: datetime) -> bool:
         """Tell whether the object and its Secret are as the last write of ours left them."""
         secret = self._secret_watch.version(key.namespace, entry.secret_name)
-        return entry.settled(secret, now=now.timestamp()) and self._view.has_its_issuer(key, entry)
+        return (
+            entry.settled(secret, now=now.timestamp())
+            and self._view.has_its_issuer(key, entry)
+            and self._view.owns_its_secret(key, entry)
+        )
 
     def quiet_for_s(self, key: Key, entry: Entry) -> float | None:
         """Seconds until the object needs a look; None when it needs one now."""
         now = self._clock()
         if not self.settled(key, entry, now=now):
             return None
-        return float("inf") if entry.renewal_at is None else entry.renewal_at - now.timestamp()
+        return entry.next_look_at - now.timestamp()
 
     def now(self) -> float:
         """Seconds since the epoch, by the clock that renewals are counted with."""
@@ -186,6 +196,8 @@ class Reconciler:
         new = known is None
         try:
             version = await self._publisher.publish(outcome, probably_new=new, known=known)
+        except StaleObject as error:
+            return await self._overtaken(key, body, error, now)
         except Refused as error:
             refusal = _secret_refused(admitted.spec.secret_name, error)
             for_good = isinstance(error, Invalid)
@@ -195,7 +207,9 @@ class Reconciler:
                 await self._outbox.finish(outcome.id)
             return result
         self._secret_watch.wrote(key.namespace, admitted.spec.secret_name, version)
-        status = changes(body, ready_status(body, outcome, version, now=now))
+        repairs = self._pace.repairs(key)
+        contest = next_contest(body.get("status"), changed_by=version.changed_by, repairs=repairs, now=now)
+        status = changes(body, ready_status(body, outcome, version, now=now, contest=contest))
         entry = await self._write_status(key, body, status)
         self._boundary("publish.status-written")
         await self._outbox.finish(outcome.id)
@@ -205,6 +219,15 @@ class Reconciler:
                 key, body, "Normal", "Issued", f"Certificate with serial {outcome.facts.serial_number.hex()} issued"
             )
         return self._done(entry, now)
+
+    async def _overtaken(self, key: Key, body: dict[str, Any], error: StaleObject, now: datetime) -> Result:
+        """Try again as slowly as after a repair, or who writes fast enough would have us write for ever."""
+        if isinstance(error, Overtaken):
+            repairs, status = self._pace.repairs(key), body.get("status") or {}
+            contest = next_contest(status, changed_by=error.changed_by, repairs=repairs, now=now)
+            await self._write_status(key, body, changes(body, contested_status(body, contest, now=now)))
+        await self._refresh(key)
+        return RetryAfter(str(error), delay_s=self._pace.delay_s(key))
 
     async def _write_status(self, key: Key, body: dict[str, Any], status: dict[str, Any]) -> Entry:
         if status:
@@ -277,9 +300,9 @@ class Reconciler:
             return
 
     def _done(self, entry: Entry, now: datetime) -> Done:
-        if entry.renewal_at is None:
+        if entry.next_look_at == float("inf"):
             return Done()
-        return Done(next_look_s=max(entry.renewal_at - now.timestamp(), 0.0))
+        return Done(next_look_s=max(entry.next_look_at - now.timestamp(), 0.0))
 
     def _say(self, key: Key, body: dict[str, Any], type: str, reason: str, note: str) -> None:  # noqa: A002
         about = ObjectRef(kind="Certificate", namespace=key.namespace, name=key.name, uid=body["metadata"]["uid"])

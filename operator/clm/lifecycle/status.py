@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clm.cluster.secrets import SecretVersion
+from clm.lifecycle.contest import contested_conditions, contested_secret
 from clm.resources.conditions import remove_condition, set_condition
 from clm.resources.problems import MESSAGE_LIMIT
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from clm.lifecycle.contest import Contest
     from clm.lifecycle.publish import Publication
 
 
@@ -24,9 +26,14 @@ class Refusal(NamedTuple):
 
 
 def ready_status(
-    body: Mapping[str, Any], publication: Publication, secret: SecretVersion, *, now: datetime
+    body: Mapping[str, Any],
+    publication: Publication,
+    secret: SecretVersion,
+    *,
+    now: datetime,
+    contest: Contest | None = None,
 ) -> dict[str, Any]:
-    """Status of a Certificate whose certificate stands everywhere."""
+    """Status of a Certificate whose certificate stands everywhere; `contest`: its Secret is fought over."""
     facts = publication.facts
     generation = body["metadata"]["generation"]
     conditions = set_condition(
@@ -40,6 +47,7 @@ def ready_status(
     )
     for kind in ("Issuing", "Reconciling", "Stalled"):
         conditions = remove_condition(conditions, kind)
+    conditions = contested_conditions(conditions, contest, generation=generation, now=now)
     return {
         "observedGeneration": generation,
         "conditions": conditions,
@@ -56,10 +64,26 @@ def ready_status(
             "certificateId": str(publication.issuer_certificate_id or publication.id),
             "keyIdentifier": (facts.authority_key_identifier or b"").hex(":"),
         },
-        "secret": {"uid": secret.uid, "resourceVersion": secret.resource_version},
+        "secret": {
+            "uid": secret.uid,
+            "resourceVersion": secret.resource_version,
+            **contested_secret(body.get("status") or {}, contest),
+        },
         "failedIssuanceAttempts": None,
         "lastFailureTime": None,
         "nextAttemptTime": None,
+    }
+
+
+def contested_status(body: Mapping[str, Any], contest: Contest | None, *, now: datetime) -> dict[str, Any]:
+    """Status of a Certificate whose Secret could not be put right, because somebody else wrote it first."""
+    if contest is None:
+        return {}
+    generation = body["metadata"]["generation"]
+    status = body.get("status") or {}
+    return {
+        "conditions": contested_conditions(_conditions(body), contest, generation=generation, now=now),
+        "secret": {**(status.get("secret") or {}), **contested_secret(status, contest)},
     }
 
 

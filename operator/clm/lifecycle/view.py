@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from clm.errors import InvalidInput
+from clm.lifecycle.contest import contest_of
 from clm.lifecycle.renewal import is_answered, renew_requested_at
 from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.certificate import CertificateStatus, parse_status
@@ -48,6 +49,7 @@ class Entry:
     """
 
     uid: str
+    created: str
     generation: int
     resource_version: str
     policy: str
@@ -60,6 +62,8 @@ class Entry:
     secret_uid: str | None
     secret_resource_version: str | None
     renewal_at: float | None
+    contest_ends_at: float | None
+    repairs: int
     issuer_name: str | None
     issuer_key: str | None
     key_identifier: str | None
@@ -74,8 +78,13 @@ class Entry:
             and secret is not None
             and secret.uid == self.secret_uid
             and secret.resource_version == self.secret_resource_version
-            and (self.renewal_at is None or now < self.renewal_at)
+            and now < self.next_look_at
         )
+
+    @property
+    def next_look_at(self) -> float:
+        """Moment at which something falls due, in seconds since the epoch; infinite when nothing does."""
+        return min(self.renewal_at or float("inf"), self.contest_ends_at or float("inf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,7 @@ class ClusterView:
         self._entries: dict[Key, Entry] = {}
         self._by_policy: defaultdict[str, set[Key]] = defaultdict(set)
         self._by_secret: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._secret_owners: dict[Key, Key] = {}
         self._policies: dict[str, PolicyView] = {}
         self._by_issuer: defaultdict[Key, set[str]] = defaultdict(set)
         self._namespaces: dict[str, Mapping[str, str]] = {}
@@ -129,9 +139,12 @@ class ClusterView:
             self._unlink(key, known)
         self._entries[key] = entry
         self._by_policy[entry.policy].add(key)
-        self._by_secret[Key(key.namespace, entry.secret_name)].add(key)
         if entry.is_ca:
             self._cas.add(key)
+        secret = Key(key.namespace, entry.secret_name)
+        self._by_secret[secret].add(key)
+        if known is None or (known.uid, known.secret_name) != (entry.uid, entry.secret_name):
+            self._secret_owners.pop(secret, None)
         return key, entry
 
     def remove(self, key: Key, uid: str) -> bool:
@@ -150,6 +163,23 @@ class ClusterView:
     def using_secret(self, namespace: str, name: str) -> tuple[Key, ...]:
         """List the Certificates whose Secret has this name."""
         return tuple(self._by_secret.get(Key(namespace, name), ()))
+
+    def secret_owner(self, namespace: str, name: str) -> Key | None:
+        """Certificate that this Secret belongs to: the oldest of those that ask for it, then the first by name."""
+        secret = Key(namespace, name)
+        claimants = self._by_secret.get(secret, ())
+        if len(claimants) == 1:
+            return next(iter(claimants))
+        owner = self._secret_owners.get(secret)
+        if owner is None and claimants:
+            # Kept, so that many that ask for one name cost no comparison of each with each.
+            owner = min(claimants, key=lambda key: (self._entries[key].created, key.name))
+            self._secret_owners[secret] = owner
+        return owner
+
+    def owns_its_secret(self, key: Key, entry: Entry) -> bool:
+        """Tell whether no older Certificate asks for the same Secret."""
+        return self.secret_owner(key.namespace, entry.secret_name) == key
 
     def policy(self, name: str) -> PolicyView | None:
         """Return what is known of a Policy."""
@@ -220,7 +250,9 @@ class ClusterView:
     def _unlink(self, key: Key, entry: Entry) -> None:
         self._cas.discard(key)
         _discard(self._by_policy, entry.policy, key)
-        _discard(self._by_secret, Key(key.namespace, entry.secret_name), key)
+        secret = Key(key.namespace, entry.secret_name)
+        _discard(self._by_secret, secret, key)
+        self._secret_owners.pop(secret, None)
 
     def _unlink_policy(self, name: str) -> None:
         known = self._policies.get(name)
@@ -250,8 +282,10 @@ def _entry(body: dict[str, Any]) -> Entry:
     metadata = body["metadata"]
     spec = body.get("spec") or {}
     status: CertificateStatus = parse_status(body.get("status") or {})
+    contest = contest_of(body.get("status"))
     return Entry(
         uid=metadata["uid"],
+        created=str(metadata.get("creationTimestamp", "")),
         generation=metadata["generation"],
         resource_version=metadata["resourceVersion"],
         policy=sys.intern(str((spec.get("policyRef") or {}).get("name", ""))),
@@ -264,6 +298,8 @@ def _entry(body: dict[str, Any]) -> Entry:
         secret_uid=status.secret_uid,
         secret_resource_version=status.secret_resource_version,
         renewal_at=_renewal_at(metadata, status),
+        contest_ends_at=contest.ends_at.timestamp() if contest is not None else None,
+        repairs=contest.repairs if contest is not None else 0,
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
         issuer_key=sys.intern(status.issuer_key_identifier) if status.issuer_key_identifier else None,
         key_identifier=status.key_identifier if spec.get("isCA") is True else None,

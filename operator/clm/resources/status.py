@@ -33,6 +33,8 @@ class CertificateStatus:
     key_identifier: str | None = None
     secret_uid: str | None = None
     secret_resource_version: str | None = None
+    secret_repairs: int | None = None
+    secret_repaired_at: datetime | None = None
 
 
 def parse_status(status: object) -> CertificateStatus:
@@ -56,6 +58,8 @@ def parse_status(status: object) -> CertificateStatus:
         key_identifier=_text(body.get("keyIdentifier")),
         secret_uid=_text(secret.get("uid")),
         secret_resource_version=_text(secret.get("resourceVersion")),
+        secret_repairs=_integer(secret.get("repairs")),
+        secret_repaired_at=parse_time(secret.get("lastRepairTime")),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from clm.cluster.secrets import CERTIFICATE_NAME, TLS, SecretContent, difference, is_ours
+from clm.cluster.secrets import CERTIFICATE_NAME, TLS, SecretContent, difference, last_writer, written_for
 
 
 def content(**changes: Any) -> SecretContent:
@@ -57,13 +57,27 @@ def test_labels_and_annotations_of_others_stay_and_ours_that_are_unwanted_go() -
     }
 
 
-def test_a_secret_is_ours_by_label_and_certificate() -> None:
+def test_a_secret_is_ours_by_label_and_names_its_certificate() -> None:
     """Neither the label alone nor the annotation alone makes it ours."""
     found = standing(content())
-    assert is_ours(found, "web")
-    assert not is_ours(found, "other")
+    assert written_for(found) == "web"
+    found["metadata"]["annotations"] = {}
+    assert written_for(found) is None
+    found = standing(content())
     found["metadata"]["labels"] = None
-    assert not is_ours(found, "web")
+    assert written_for(found) is None
+
+
+def test_the_last_writer_is_the_newest_that_is_not_clm() -> None:
+    """By what the API server notes of every writer; our own repairs do not count."""
+    found = standing(content())
+    assert last_writer(found) == "somebody whom its managedFields do not name"
+    found["metadata"]["managedFields"] = [
+        {"manager": "kubectl-edit", "operation": "Update", "time": "2026-11-24T10:00:00Z"},
+        {"manager": "reflector", "operation": "Apply", "time": "2026-11-24T11:00:00Z"},
+        {"manager": "clm", "operation": "Update", "time": "2026-11-24T12:00:00Z"},
+    ]
+    assert last_writer(found) == "reflector (Apply at 2026-11-24T11:00:00Z)"
 
 
 def test_the_content_does_not_show_in_its_repr() -> None:

@@ -17,6 +17,7 @@ from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
 from clm.lifecycle.reconcile import Reconciler
+from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.view import ClusterView, Key
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Cluster:
             queue=self.queue,
             reconciler=reconciler,
             metrics=Metrics(CollectorRegistry()),
+            pace=RepairPace(clock=lambda: 0.0),
             issuer_changed=lambda key: self.policies.issuer_changed(key),  # noqa: PLW0108 - made below
             clock=lambda: 0.0,
         )
