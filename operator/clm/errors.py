@@ -33,6 +33,7 @@ ClmError
 ├── KeyInUse                a key cannot go into another state: something depends on it, or the step is not allowed
 ├── SubjectErased           a person's data were erased: nothing about them is written or read any more
 ├── UnderLegalHold          what must be kept for now cannot be erased
+├── MalformedRequest        what came over HTTP is no OCSP request
 ├── LintFailed              a to-be-signed certificate breaks a rule of its profile
 ├── SignatureInvalid        what the token signed does not verify; never stored
 ├── AuditFailed             the audit log, or a proof about it, is not what it should be
@@ -42,7 +43,8 @@ ClmError
 │   └── ArchiveInvalid      an archive of the log is not what was sealed
 ├── MigrationFailed         a database schema is not what the migrations say
 ├── StartFailed             a program of `clm dev` cannot be started, readied or stopped
-└── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
+├── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
+└── ResponderEnded          a part of the responder ended by itself; likewise
 """
 
 
@@ -181,6 +183,10 @@ class UnderLegalHold(ClmError):
     """What must be kept for now cannot be erased (GDPR article 17(3))."""
 
 
+class MalformedRequest(ClmError):
+    """What came over HTTP is no OCSP request."""
+
+
 class LintFailed(ClmError):
     """A to-be-signed certificate breaks a rule of its profile."""
 
@@ -223,3 +229,7 @@ class StartFailed(ClmError):
 
 class ControllerEnded(ClmError):
     """A part of the controller ended by itself. The process has to end and be started again."""
+
+
+class ResponderEnded(ClmError):
+    """A part of the responder ended by itself. The process has to end and be started again."""

@@ -23,7 +23,9 @@ from psycopg.conninfo import conninfo_to_dict
 from clm.errors import InvalidSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from _typeshed import DataclassInstance
 
 _MOST_URL = 200
 
@@ -154,8 +156,21 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
 
     Raises InvalidSetting, which names the variable and never shows its value (a DSN holds a password).
     """
+    required = ("secure_dsn", "core_dsn", "pkcs11_module", "token_pin_file", "cluster_id")
+    values = read_settings(Settings, environment, required=required)
+    for name in ("secure_dsn", "core_dsn"):
+        require_verified_tls(values[name], variable=f"CLM_{name.upper()}", environment=environment)
+    if "public_url" in values:
+        values["public_url"] = public_base_url(values["public_url"])
+    return Settings(**values)
+
+
+def read_settings(
+    kind: type[DataclassInstance], environment: Mapping[str, str], *, required: Sequence[str]
+) -> dict[str, Any]:
+    """Read the variables of one kind of settings. Raises InvalidSetting, also where a `required` one is not set."""
     values: dict[str, Any] = {}
-    for spec in fields(Settings):
+    for spec in fields(kind):
         variable = f"CLM_{spec.name.upper()}"
         text = environment.get(variable)
         if text is None or text == "":
@@ -164,14 +179,10 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
             values[spec.name] = _PARSERS[str(spec.type)](text)
         except ValueError:
             raise InvalidSetting(variable, f"is not a valid {spec.type}") from None
-    for required in ("secure_dsn", "core_dsn", "pkcs11_module", "token_pin_file", "cluster_id"):
-        if required not in values:
-            raise InvalidSetting(f"CLM_{required.upper()}", "is not set, and has no default")
-    for name in ("secure_dsn", "core_dsn"):
-        require_verified_tls(values[name], variable=f"CLM_{name.upper()}", environment=environment)
-    if "public_url" in values:
-        values["public_url"] = public_base_url(values["public_url"])
-    return Settings(**values)
+    for name in required:
+        if name not in values:
+            raise InvalidSetting(f"CLM_{name.upper()}", "is not set, and has no default")
+    return values
 
 
 def public_base_url(text: str) -> str:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "keys": ("clm.cli.keys:keys", "Show keys and change their states."),
     "retention": ("clm.cli.retention:retention", "Let go what is past its retention."),
     "maintenance": ("clm.cli.maintenance:maintenance", "Tell how the databases are, and what is to be done."),
+    "responder": ("clm.cli.responder:responder", "Serve CRLs, OCSP answers and CA certificates."),
     "migrate": ("clm.cli.migrate:migrate", "Apply the migrations to both databases."),
 }
 

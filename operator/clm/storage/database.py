@@ -45,7 +45,9 @@ class Database:
     A connection that broke is thrown away by the pool; the caller sees DatabaseUnavailable and tries again later.
     """
 
-    def __init__(self, dsn: str, *, name: str, connections: int, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, dsn: str, *, name: str, connections: int, timeout_s: float = 10.0, application: str = "clm-controller"
+    ) -> None:
         self.name = name
         self._pool = AsyncConnectionPool(
             dsn,
@@ -59,7 +61,7 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "row_factory": tuple_row,
-                "application_name": "clm-controller",
+                "application_name": application,
                 "connect_timeout": 5,
                 # A peer that vanished without a word is noticed within seconds, not by the kernel's quarter of an hour.
                 "keepalives_idle": 10,

@@ -1,0 +1,77 @@
+"""Which URL gives what. They are fixed in certificates when these are issued: none ever goes, and none changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from clm.errors import MalformedRequest
+from clm.pki.ocsp_request import parse_get
+from clm.responder.messages import cached, plain, uncached
+from clm.responder.ocsp import OCSP_TYPE, Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from clm.responder.documents import Documents
+    from clm.responder.messages import Request, Response
+    from clm.responder.ocsp import OcspAnswers
+
+_OCSP = b"/ocsp"
+_READS = frozenset({"GET", "HEAD"})
+
+
+class Routes:
+    """Answers requests. `prefix` is the path of the public URL, which may or may not have been taken off on the way."""
+
+    def __init__(self, *, documents: Documents, ocsp: OcspAnswers, prefix: bytes, clock: Callable[[], float]) -> None:
+        self._documents = documents
+        self._ocsp = ocsp
+        self._prefix = prefix
+        self._clock = clock
+        self.counts: Counter[tuple[str, int]] = Counter()
+
+    def respond(self, request: Request) -> Response | Awaitable[Response]:
+        """Answer a request, at once where that is possible."""
+        path = request.path.removeprefix(self._prefix) if self._prefix else request.path
+        if path == _OCSP or path.startswith(b"/ocsp/"):
+            return self._ocsp_response(request, path[len(_OCSP) + 1 :])
+        served = self._documents.file(path)
+        if served is None:
+            return self._counted("other", plain(HTTPStatus.NOT_FOUND))
+        kind = "crl" if path.startswith(b"/crl/") else "ca"
+        if request.method not in _READS:
+            return self._counted(kind, plain(HTTPStatus.METHOD_NOT_ALLOWED, headers=b"Allow: GET, HEAD\r\n"))
+        return self._counted(kind, cached(served.document, request, now=self._clock(), max_age_s=served.max_age_s))
+
+    def _ocsp_response(self, request: Request, rest: bytes) -> Response | Awaitable[Response]:
+        if request.method == "POST" and not rest:
+            answer = self._ocsp.answer(request.body)
+        elif request.method in _READS:
+            try:
+                answer = self._ocsp.answer(parse_get(rest))
+            except MalformedRequest:
+                answer = self._ocsp.answer(b"")
+        else:
+            allowed = b"Allow: GET, HEAD\r\n" if rest else b"Allow: GET, HEAD, POST\r\n"
+            return self._counted("ocsp", plain(HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed))
+        if isinstance(answer, Answer):
+            return self._told(request, answer)
+        return self._await(request, answer)
+
+    async def _await(self, request: Request, answer: Awaitable[Answer]) -> Response:
+        return self._told(request, await answer)
+
+    def _told(self, request: Request, answer: Answer) -> Response:
+        """Only what a GET gives is kept by caches (RFC 5019 6), and of that what is signed and has no nonce."""
+        document = answer.document
+        if document is None or request.method not in _READS:
+            return self._counted("ocsp", uncached(OCSP_TYPE, answer.der))
+        now = self._clock()
+        half = (document.changed_at + document.expires_at) / 2
+        return self._counted("ocsp", cached(document, request, now=now, max_age_s=half - now))
+
+    def _counted(self, kind: str, response: Response) -> Response:
+        self.counts[kind, response.status.value] += 1
+        return response
