@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from clm.responder.messages import Response, plain
 from clm.responder.reader import RequestReader, Turn
@@ -74,9 +74,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or send away whom there is no room for."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream's protocol has a stream's transport")
-        self._transport = transport
+        # uvloop's transports are of no class of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         if not self._server.opened(self):
             self._turns.append(Turn(HTTPStatus.SERVICE_UNAVAILABLE, goes_on=False))
             self._advance()

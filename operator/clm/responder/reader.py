@@ -77,6 +77,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """The first octet of a request."""
         self._begin()
+        self._received = max(self._received, 1)
 
     def on_url(self, url: bytes) -> None:
         """The target, or a part of it."""
