@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # outage, which comes after longer than an API server needs to load what it has just been told.
 _SETTINGS = {
     "CLM_SWEEP_INTERVAL_S": "1",
+    "CLM_RENEWAL_INTERVAL_S": "1",
     "CLM_OUTAGE_REPORT_AFTER_S": "5",
     "CLM_KEY_STATE_INTERVAL_S": "1",
     "CLM_AUDIT_SEAL_INTERVAL_S": "1",

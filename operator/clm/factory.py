@@ -31,6 +31,7 @@ from clm.controllers.key_states import KeyStateController
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
+from clm.controllers.renewals import RenewalController
 from clm.controllers.sealing import SealingController
 from clm.controllers.upkeep import UpkeepController
 from clm.hsm.token import Token
@@ -47,6 +48,7 @@ from clm.lifecycle.relay import Relay
 from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.request import RequestBuilder
 from clm.lifecycle.rsa_keys import RsaKeys
+from clm.lifecycle.schedule import Schedule
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.secret_names import SecretNames
 from clm.lifecycle.view import ClusterView, Key
@@ -65,6 +67,7 @@ from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
+from clm.storage.secure.renewals import RenewalStore
 from clm.storage.secure.sealing_keys import sealing_keys
 from clm.storage.secure.survey import SecureSurvey
 from clm.upkeep import build_eraser, build_integrity, build_retention
@@ -108,6 +111,7 @@ class Controller:
     certificates: CertificateController
     policies: PolicyController
     key_rotations: KeyRotationController
+    renewals: RenewalController
     secret_watch: SecretWatch
     relay: Relay
     integrity: IntegrityController
@@ -154,15 +158,20 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     audit = {"origin": origin, "version": __version__}
     secure, core, client, token = dependencies.secure, dependencies.core, dependencies.client, dependencies.token
     view = ClusterView()
-    queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic)
+    # Some workers are never busy with what can wait.
+    queue: WorkQueue[Key] = WorkQueue(
+        clock=time.monotonic, background_limit=max(1, settings.reconcile_workers * 3 // 4)
+    )
     pace: RepairPace[Key] = RepairPace(clock=time.monotonic)
     metrics = Metrics(CollectorRegistry())
     keys = KeyStore(secure, **audit)
     hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary, periods=_periods(settings))
+    renewals = RenewalStore(secure, cluster_id=settings.cluster_id)
     keyring = Keyring(keys=hsm_keys, store=keys)
     authorities = Authorities(token=token, store=AuthorityStore(secure))
     history = HistoryStore(secure, cluster_id=settings.cluster_id)
     metadata = MetadataStore(core, **audit)
+    schedule = Schedule(renewals=renewals, metadata=metadata)
     outbox = OutboxStore(secure, cluster_id=settings.cluster_id)
     rsa_keys = RsaKeys(dependencies.keygen, ready=queue.add)
     requests = RequestBuilder(
@@ -187,6 +196,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         requests=requests,
         hsm_keys=hsm_keys,
         keys=keys,
+        reschedule=schedule.move,
     )
     events = EventRecorder(client, per_second=settings.events_per_second, instance=origin, clock=time.monotonic)
     # The watch and the controller know of each other only by these two callables.
@@ -261,6 +271,15 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         certificates=certificates,
         policies=policies,
         key_rotations=KeyRotationController(client=client, clock=_utc_now),
+        renewals=RenewalController(
+            store=renewals,
+            schedule=schedule,
+            view=view,
+            client=client,
+            queue=queue,
+            registry=metrics.registry,
+            clock=_utc_now,
+        ),
         secret_watch=secret_watch,
         relay=relay,
         integrity=IntegrityController(

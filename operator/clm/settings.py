@@ -85,6 +85,8 @@ class Settings:
     """Kubernetes Events that are sent at most; what is above is left out."""
     sweep_interval_s: float = 60.0
     """How often unfinished work is looked for."""
+    renewal_interval_s: float = 300.0
+    """How often what falls due is looked for, ahead of its time. At most 450."""
     deletion_sweep_interval_s: float = 600.0
     """How often certificates are sought whose objects went unseen."""
     integrity_first_s: float = 300.0

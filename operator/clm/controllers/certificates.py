@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LATEST_LOOK_S = 12 * 3600.0
-"""A renewal further away is left to a later look: the queue's heap need not hold every certificate for months."""
+LATEST_LOOK_S = 900.0
+"""A renewal further away is queued when clm_secure_db says so: the heap need not hold every certificate for months."""
 
 
 class CertificateController:
@@ -155,8 +155,8 @@ class CertificateController:
             self._metrics.reconciled(result, seconds=self._clock() - started)
             self._tell_leaves(key)
             match result:
-                case Done(next_look_s=next_look_s):
-                    self._settle(key, next_look_s)
+                case Done():
+                    self._settle(key, result)
                 case RetryAfter(reason=reason, delay_s=delay_s):
                     if thorough:
                         self._thorough.add(key)
@@ -166,14 +166,14 @@ class CertificateController:
                         delay_s = self._queue.retry(key)
                     logger.info("%s: tried again in %.1f s: %s", key, delay_s, reason)
 
-    def _settle(self, key: Key, next_look_s: float | None) -> None:
+    def _settle(self, key: Key, done: Done) -> None:
         entry = self._view.get(key)
         if entry is not None and entry.ready and self._reconciler.quiet_for_s(key, entry) is None:
             self._repair(key)  # its Secret changed while it was worked on
             return
         self._queue.forget(key)
-        if next_look_s is not None and next_look_s <= _LATEST_LOOK_S:
-            self._queue.add_after(key, next_look_s)
+        if done.next_look_s is not None and not (done.recorded and done.next_look_s > LATEST_LOOK_S):
+            self._queue.add_after(key, done.next_look_s, background=done.recorded)
 
     async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
         """Forget what was deleted while the watch was away, by a list of what stands; until cancelled."""
@@ -192,31 +192,27 @@ class CertificateController:
                     self._forget(key)
                     self._name_given_up(key.namespace, entry.secret_name)
 
-    async def run_renewals(self, *, interval_s: float = _LATEST_LOOK_S / 2) -> None:
-        """Queue, ahead of time, what falls due before the next round; until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            now = self._reconciler.now()
-            for key, entry in self._view.items():
-                if entry.renewal_at is not None and entry.renewal_at - now <= _LATEST_LOOK_S:
-                    self._queue.add_after(key, max(entry.renewal_at - now, 0.0))
-
     def _consider(self, key: Key, entry: Entry) -> None:
         wait_s = self._reconciler.quiet_for_s(key, entry)
         if wait_s is None and self._stood(key, entry):
             self._repair(key)
         elif wait_s is None:
-            self._queue.add(key)
+            # A mass of renewals that are due must not keep what was never issued, or is not Ready, waiting.
+            self._queue.add(key, background=self._stands(entry) and self._is_due(entry))
         else:
             entry.body = None
-            if wait_s <= _LATEST_LOOK_S:
-                self._queue.add_after(key, wait_s)
+            if wait_s <= LATEST_LOOK_S or (not entry.look_is_recorded and wait_s != float("inf")):
+                self._queue.add_after(key, wait_s, background=True)
 
     def _stood(self, key: Key, entry: Entry) -> bool:
         """Tell whether it all stood before: what is wrong now is somebody else's change of the Secret."""
-        due = entry.next_look_at <= self._reconciler.now()
-        stands = entry.ready is True and entry.observed_generation == entry.generation and not due
-        return stands and self._view.has_its_issuer(key, entry)
+        return self._stands(entry) and not self._is_due(entry) and self._view.has_its_issuer(key, entry)
+
+    def _stands(self, entry: Entry) -> bool:
+        return entry.ready is True and entry.observed_generation == entry.generation
+
+    def _is_due(self, entry: Entry) -> bool:
+        return entry.next_look_at <= self._reconciler.now()
 
     def _repair(self, key: Key) -> None:
         delay_s = self._pace.delay_s(key)

@@ -119,7 +119,7 @@ async def _run(
             ("rotations", controller.key_rotations.run()),
             ("events", controller.events.run()),
             ("partitions", keep_partitions({"secure": dependencies.secure, "core": dependencies.core})),
-            ("renewals", controller.certificates.run_renewals()),
+            ("renewals", controller.renewals.run(interval_s=controller.settings.renewal_interval_s)),
             ("deletions", _sweep_deletions(controller)),
             ("integrity", _compare(controller)),
             ("key states", controller.key_states.run(interval_s=controller.settings.key_state_interval_s)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clm.lifecycle.plan import Finish, Issue, Publish, State, plan
 from clm.lifecycle.publish import Publication
-from clm.lifecycle.renewal import renew_requested_at, renewal_time
+from clm.lifecycle.renewal import Renewal, renew_requested_at, renewal_time
 from clm.lifecycle.request import Order
 from clm.lifecycle.status import Refusal
 from clm.pki.chain import CertificateFacts, certificate_facts
@@ -19,7 +19,7 @@ from clm.resources.records import HsmKeyRow
 from clm.settings import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from clm.lifecycle.admission import Admitted
@@ -32,11 +32,17 @@ if TYPE_CHECKING:
     from clm.storage.secure.history import HistoryStore
     from clm.storage.secure.keys import KeyStore
 
+_EXPIRED = Refusal(
+    "Expired",
+    "the certificate has expired, and spec.renewal.policy is Disabled: ask for another one with `clm renew`, or change"
+    " the policy",
+)
+
 
 class Certifier:
-    """Issues, finishes or finds the certificate of one object."""
+    """Issues, finishes or finds the certificate of one object. `reschedule` moves when a certificate falls due."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wired in one place
         self,
         *,
         organization_id: uuid.UUID,
@@ -46,6 +52,7 @@ class Certifier:
         requests: RequestBuilder,
         hsm_keys: HsmKeys,
         keys: KeyStore,
+        reschedule: Callable[[uuid.UUID, datetime | None], Awaitable[None]],
     ) -> None:
         self._organization_id = organization_id
         self._authorities = authorities
@@ -54,6 +61,7 @@ class Certifier:
         self._requests = requests
         self._hsm_keys = hsm_keys
         self._keys = keys
+        self._reschedule = reschedule
 
     async def certify(
         self, owner: Owner, body: Mapping[str, Any], admitted: Admitted, *, now: datetime
@@ -72,9 +80,11 @@ class Certifier:
             case Issue():
                 return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
             case Finish():
-                return await self._finish(admitted, step)
+                return await self._finish(owner, admitted, step, now=now)
+            case Publish() if step.recorded.not_after <= now:
+                return _EXPIRED
             case Publish():
-                publication = await self._recorded(admitted, step.recorded.id)
+                publication = await self._recorded(owner, admitted, step.recorded.id, now=now)
                 if step.adopted and publication is not None:
                     await self._record_adoption(owner, body, step.recorded)
                 return publication
@@ -124,9 +134,7 @@ class Certifier:
         *,
         now: datetime,
     ) -> State:
-        due = None
-        if newest is not None:
-            due = renewal_time(admitted.spec, not_before=newest.not_before, not_after=newest.not_after)
+        due = _renewal(admitted, owner, newest, now=now).at if newest is not None else None
         return State(
             now=now,
             resource_uid=owner.resource_uid,
@@ -134,6 +142,7 @@ class Certifier:
             issuer_key_id=issuer.key_id,
             newest=newest,
             renewal_due=due,
+            renewed_by_time=admitted.spec.renewal.policy != "Disabled",
             renew_requested_at=renew_requested_at(body["metadata"]),
         )
 
@@ -164,13 +173,13 @@ class Certifier:
             subject_spki=_subject_spki(spec, subject_key),
             reuse_key_id=_reusable_key(admitted, step),
         )
-        issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted))
+        issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted, owner))
         if not issued.active:
             return None
         chain = await self._authorities.chain(issuer.certificate_id)
         return self._publication(owner, admitted, issuer, issued, step.revision, chain)
 
-    async def _finish(self, admitted: Admitted, step: Finish) -> Publication | None:
+    async def _finish(self, owner: Owner, admitted: Admitted, step: Finish, *, now: datetime) -> Publication | None:
         intent = await self._history.intent(step.pending.id)
         if intent is None:
             return None
@@ -178,12 +187,14 @@ class Certifier:
         await self._issuance.finish(
             intent,
             secret_name=admitted.spec.secret_name,
-            renewal_due=_renewal_due(admitted),
+            renewal_due=_renewal_due(admitted, owner),
             unwanted=unwanted,
         )
-        return await self._recorded(admitted, intent.id) if step.wanted else None
+        return await self._recorded(owner, admitted, intent.id, now=now) if step.wanted else None
 
-    async def _recorded(self, admitted: Admitted, certificate_id: uuid.UUID) -> Publication | None:
+    async def _recorded(
+        self, owner: Owner, admitted: Admitted, certificate_id: uuid.UUID, *, now: datetime
+    ) -> Publication | None:
         recorded = await self._history.certificate(certificate_id)
         if recorded is None or recorded.state != "active":
             return None  # somebody ended it since it was looked up, or recorded the intent first, as unwanted
@@ -191,6 +202,10 @@ class Certifier:
             await self._requests.open_key(recorded.private_key_id) if recorded.private_key_id is not None else None
         )
         facts = certificate_facts(recorded.certificate)
+        renewal = _renewal(admitted, owner, facts, now=now)
+        if renewal.at != recorded.renewal_due_at:
+            # The spec, a window that was missed, or the object that has adopted it, says another time.
+            await self._reschedule(recorded.id, renewal.at)
         return Publication(
             id=recorded.id,
             organization_id=recorded.organization_id,
@@ -206,7 +221,7 @@ class Certifier:
             issuer_name=admitted.issuer_name,
             policy_name=recorded.policy_name,
             policy_generation=recorded.policy_generation,
-            renewal_time=renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after),
+            renewal=renewal,
             private_key=private_key,
         )
 
@@ -252,7 +267,7 @@ class Certifier:
             issuer_name=admitted.issuer_name,
             policy_name=admitted.policy.name,
             policy_generation=admitted.policy.generation,
-            renewal_time=renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after),
+            renewal=_renewal(admitted, owner, facts),
             private_key=issued.private_key,
         )
 
@@ -297,8 +312,13 @@ def _subject_spki(spec: CertificateSpec, subject_key: HsmKeyRow | None) -> bytes
     return subject_key.spki if subject_key is not None else None
 
 
-def _renewal_due(admitted: Admitted) -> Callable[[CertificateFacts], datetime]:
-    def due(facts: CertificateFacts) -> datetime:
-        return renewal_time(admitted.spec, not_before=facts.not_before, not_after=facts.not_after)
+def _renewal(
+    admitted: Admitted, owner: Owner, issued: Revision | CertificateFacts, *, now: datetime | None = None
+) -> Renewal:
+    return renewal_time(
+        admitted.spec, uid=owner.resource_uid, not_before=issued.not_before, not_after=issued.not_after, now=now
+    )
 
-    return due
+
+def _renewal_due(admitted: Admitted, owner: Owner) -> Callable[[CertificateFacts], datetime | None]:
+    return lambda facts: _renewal(admitted, owner, facts).at

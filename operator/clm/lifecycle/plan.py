@@ -24,6 +24,7 @@ class State:
     issuer_key_id: uuid.UUID
     newest: Revision | None
     renewal_due: datetime | None
+    renewed_by_time: bool = True
     renew_requested_at: datetime | None
 
 
@@ -66,8 +67,8 @@ def _issuer_differs(state: State, recorded: Revision) -> IssueReason | None:
 
 
 def _expired(state: State, recorded: Revision) -> IssueReason | None:
-    """The certificate has expired."""
-    return "renewal" if recorded.not_after <= state.now else None
+    """The certificate has expired, which is no reason where it is not renewed by time."""
+    return "renewal" if state.renewed_by_time and recorded.not_after <= state.now else None
 
 
 def _renewal_due(state: State, _: Revision) -> IssueReason | None:

@@ -29,10 +29,10 @@ from clm.pki import keys as pki_keys
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime
 
     from clm.cluster.secrets import SecretStore, SecretVersion
     from clm.lifecycle.boundaries import Boundary
+    from clm.lifecycle.renewal import Renewal
     from clm.pki.chain import CertificateFacts
     from clm.pki.keys import PrivateKey
     from clm.resources.certificate import CertificateSpec
@@ -61,7 +61,7 @@ class Publication:
     issuer_name: str
     policy_name: str
     policy_generation: int | None
-    renewal_time: datetime
+    renewal: Renewal
     private_key: PrivateKey | None = field(repr=False)
 
 
@@ -178,7 +178,7 @@ def _listed(publication: Publication) -> Listed:
         issuer_name=publication.issuer_name,
         issuer_certificate_id=publication.issuer_certificate_id,
         issuer_key_id=publication.issuer_key_id,
-        renewal_time=publication.renewal_time,
+        renewal_time=publication.renewal.at,
         secret_name=publication.spec.secret_name,
         status="active",
         requested_by={},

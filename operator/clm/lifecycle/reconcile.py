@@ -302,7 +302,7 @@ class Reconciler:
     def _done(self, entry: Entry, now: datetime) -> Done:
         if entry.next_look_at == float("inf"):
             return Done()
-        return Done(next_look_s=max(entry.next_look_at - now.timestamp(), 0.0))
+        return Done(max(entry.next_look_at - now.timestamp(), 0.0), recorded=entry.look_is_recorded)
 
     def _say(self, key: Key, body: dict[str, Any], type: str, reason: str, note: str) -> None:  # noqa: A002
         about = ObjectRef(kind="Certificate", namespace=key.namespace, name=key.name, uid=body["metadata"]["uid"])

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The object is as its spec asks, or only a change of something else can help."""
+    """The object is as its spec asks, or only a change of something else can help.
+
+    `recorded`: clm_secure_db knows of the next look as well, and has it made in time.
+    """
 
     next_look_s: float | None = None
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from clm.lifecycle.publish import Publication
 
 
+_WINDOW_MISSED = {
+    "reason": "NoWindowBeforeExpiry",
+    "message": "none of spec.renewal.windows opens before the certificate ends: it is renewed outside of them",
+}
+
+
 class Refusal(NamedTuple):
     """Why a Certificate is not Ready. `waiting`: it will go on by itself; else somebody has to change something."""
 
@@ -45,9 +51,12 @@ def ready_status(
         observed_generation=generation,
         now=now,
     )
-    for kind in ("Issuing", "Reconciling", "Stalled"):
+    for kind in ("Issuing", "Reconciling", "Stalled", "WindowMissed"):
         conditions = remove_condition(conditions, kind)
     conditions = contested_conditions(conditions, contest, generation=generation, now=now)
+    if publication.renewal.window_missed:
+        missed: dict[str, Any] = {"observed_generation": generation, "now": now, **_WINDOW_MISSED}
+        conditions = set_condition(conditions, type="WindowMissed", status="True", **missed)
     return {
         "observedGeneration": generation,
         "conditions": conditions,
@@ -55,7 +64,7 @@ def ready_status(
         "fingerprint": facts.fingerprint_sha256.hex(":"),
         "notBefore": _time(facts.not_before),
         "notAfter": _time(facts.not_after),
-        "renewalTime": _time(publication.renewal_time),
+        "renewalTime": _time(publication.renewal.at) if publication.renewal.at else None,
         "revision": publication.revision,
         "certificateId": str(publication.id),
         "keyIdentifier": facts.subject_key_identifier.hex(":"),

@@ -46,6 +46,7 @@ class Entry:
 
     `issuer_key` identifies the key that signed its certificate, `key_identifier` its own. That, and what it publishes,
     is kept for a CA only.
+    `renewal_at` is in seconds since the epoch; `renewal_recorded`: clm_secure_db has it, too, and in an index.
     """
 
     uid: str
@@ -62,6 +63,7 @@ class Entry:
     secret_uid: str | None
     secret_resource_version: str | None
     renewal_at: float | None
+    renewal_recorded: bool
     contest_ends_at: float | None
     repairs: int
     issuer_name: str | None
@@ -85,6 +87,11 @@ class Entry:
     def next_look_at(self) -> float:
         """Moment at which something falls due, in seconds since the epoch; infinite when nothing does."""
         return min(self.renewal_at or float("inf"), self.contest_ends_at or float("inf"))
+
+    @property
+    def look_is_recorded(self) -> bool:
+        """Whether the database will call for the next look: then nobody here has to remember it for long."""
+        return self.renewal_recorded and self.next_look_at == self.renewal_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,6 +305,7 @@ def _entry(body: dict[str, Any]) -> Entry:
         secret_uid=status.secret_uid,
         secret_resource_version=status.secret_resource_version,
         renewal_at=_renewal_at(metadata, status),
+        renewal_recorded=status.renewal_time is not None,
         contest_ends_at=contest.ends_at.timestamp() if contest is not None else None,
         repairs=contest.repairs if contest is not None else 0,
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
@@ -320,8 +328,12 @@ def _authority(spec: Mapping[str, Any]) -> AuthoritySpec | None:
 
 
 def _renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float | None:
-    """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked."""
-    moments = [status.renewal_time] if status.renewal_time else []
+    """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked.
+
+    Of a certificate that is not renewed by time, its end: then the object is not Ready any more.
+    """
+    end = status.renewal_time or status.not_after
+    moments = [end] if end else []
     asked = renew_requested_at(metadata)
     if asked is not None and status.not_before is not None and not is_answered(asked, not_before=status.not_before):
         moments.append(asked)

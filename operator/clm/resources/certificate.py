@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,6 +28,7 @@ from clm.resources.subject import (
     read_subject,
 )
 from clm.resources.usages import read_usages
+from clm.resources.windows import RenewalSpec, read_renewal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +95,7 @@ class CertificateSpec:
     duration: timedelta
     renew_before: timedelta | None = None
     renew_before_percentage: int | None = None
+    renewal: RenewalSpec = field(default_factory=RenewalSpec)
     usages: tuple[str, ...]
     private_key: PrivateKeySpec
     signature_algorithm: SignatureAlgorithm | None = None
@@ -135,6 +137,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         duration=reader.duration("duration") or DEFAULT_DURATION,
         renew_before=reader.duration("renewBefore"),
         renew_before_percentage=reader.integer("renewBeforePercentage", minimum=1, maximum=99),
+        renewal=read_renewal(reader.child("renewal")),
         usages=read_usages(reader, is_ca=is_ca),
         private_key=_private_key(reader.child("privateKey"), in_hsm=is_ca and request is None),
         signature_algorithm=_signature_algorithm(reader),
@@ -149,8 +152,8 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         request=request,
         unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
     )
-    for field, message in contradictions(parsed):
-        report.add(field, message)
+    for path, message in contradictions(parsed):
+        report.add(path, message)
     report.check()
     return parsed
 
@@ -194,9 +197,7 @@ def _skip_what_asks_for_nothing(reader: Reader) -> None:
     """
     reader.flag("encodeUsagesInRequest")
     reader.integer("revisionHistoryLimit", minimum=1)
-    renewal = reader.peek("renewal")
     reader.skip("keystores", when=not _makes_keystore(reader.peek("keystores")))
-    reader.skip("renewal", when=isinstance(renewal, dict) and set_fields(renewal) == {"policy": "RenewBefore"})
 
 
 def _makes_keystore(keystores: object) -> bool:

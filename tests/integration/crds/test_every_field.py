@@ -41,6 +41,7 @@ NEEDS_CA = ("maxPathLen", "nameConstraints", "authority")
 VALUES: dict[str, Any] = {
     "renewBefore": "1h",
     "cron": "0 3 * * *",
+    "timezone": "Europe/Berlin",
     "schedule": "0 3 * * *",
     "dnsNames": ["b.example"],
     "ipAddresses": ["10.0.0.1"],

@@ -18,6 +18,7 @@ from clm.lifecycle.publish import Publication
 from clm.lifecycle.view import PolicyView
 from clm.resources.certificate import parse_certificate
 from clm.storage.secure.authorities import AuthorityStore
+from clm.storage.secure.renewals import RenewalStore
 from tests.integration.issuance.workshop import LEAF, ORGANIZATION
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ async def _certify(
         requests=shop.requests,
         hsm_keys=shop.hsm_keys,
         keys=shop.keys,
+        reschedule=RenewalStore(shop.database, cluster_id=shop.cluster_id).reschedule,
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
     manifest = LEAF | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})

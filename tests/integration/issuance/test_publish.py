@@ -19,6 +19,7 @@ from clm.cluster.session import load_credentials, open_session
 from clm.errors import StaleObject
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.publish import Publication, Publisher, secret_content
+from clm.lifecycle.renewal import Renewal
 from clm.resources.certificate import parse_certificate
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.database import Database
@@ -81,7 +82,7 @@ class Counter:
             issuer_name="shop/root",
             policy_name="p",
             policy_generation=1,
-            renewal_time=datetime.now(UTC),
+            renewal=Renewal(datetime.now(UTC)),
             private_key=issued.private_key,
         )
 

@@ -101,12 +101,12 @@ def test_a_cancelled_taker_does_not_swallow_a_key() -> None:
     asyncio.run(scenario())
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=40), st.integers(1, 4))
-def test_every_addition_is_followed_by_a_look(additions: list[tuple[str, int]], workers: int) -> None:
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.booleans()), max_size=40), st.integers(1, 4))
+def test_every_addition_is_followed_by_a_look(additions: list[tuple[str, int, bool]], workers: int) -> None:
     """Level-triggered law: after the last addition of a key there is a later start of work on it; never two at once."""
 
     async def scenario() -> None:
-        queue: WorkQueue[str] = WorkQueue(clock=Clock())
+        queue: WorkQueue[str] = WorkQueue(clock=Clock(), background_limit=1)
         added: dict[str, int] = {}
         looked: dict[str, int] = {}
         working: Counter[str] = Counter()
@@ -125,10 +125,10 @@ def test_every_addition_is_followed_by_a_look(additions: list[tuple[str, int]], 
                 queue.done(key)
 
         tasks = [asyncio.create_task(work()) for _ in range(workers)]
-        for key, pauses in additions:
+        for key, pauses, background in additions:
             step += 1
             added[key] = step
-            queue.add(key)
+            queue.add(key, background=background)
             for _ in range(pauses):
                 await asyncio.sleep(0)
         for _ in range(200):
@@ -138,5 +138,73 @@ def test_every_addition_is_followed_by_a_look(additions: list[tuple[str, int]], 
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
         assert all(looked[key] > when for key, when in added.items())
+
+    asyncio.run(scenario())
+
+
+def test_what_can_wait_waits_and_is_not_forgotten() -> None:
+    """A mass in the background is passed by whatever comes, but for one now and then."""
+
+    async def scenario() -> None:
+        queue: WorkQueue[str] = WorkQueue(clock=Clock())
+        for number in range(100):
+            queue.add(f"due-{number}", background=True)
+        for number in range(20):
+            queue.add(f"new-{number}")
+        order = []
+        for _ in range(30):
+            order.append(await queue.take())
+            queue.done(order[-1])
+        new = [place for place, key in enumerate(order) if key.startswith("new")]
+        assert len(new) == 20
+        assert max(new) == 21
+        assert [key for key in order if key.startswith("due")] == [f"due-{number}" for number in range(10)]
+
+    asyncio.run(scenario())
+
+
+def test_some_workers_are_kept_from_the_background() -> None:
+    """However much waits there, what is new finds a worker that is free."""
+
+    async def scenario() -> None:
+        queue: WorkQueue[str] = WorkQueue(clock=Clock(), background_limit=2)
+        for key in ("a", "b", "c"):
+            queue.add(key, background=True)
+        assert [await queue.take(), await queue.take()] == ["a", "b"]
+        waiting = asyncio.create_task(queue.take())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        queue.add("new")
+        assert await waiting == "new"
+        waiting = asyncio.create_task(queue.take())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        queue.done("a")
+        assert await waiting == "c"
+
+    asyncio.run(scenario())
+
+
+def test_a_key_of_the_background_can_come_to_the_front_and_not_go_back() -> None:
+    """Somebody needs it now; that it is due as well makes it no less urgent. It is taken once."""
+
+    async def scenario() -> None:
+        clock = Clock()
+        queue: WorkQueue[str] = WorkQueue(clock=clock)
+        for key in ("a", "b", "c"):
+            queue.add(key, background=True)
+        queue.add("c")
+        queue.add("c", background=True)
+        queue.add_after("b", 1, background=True)
+        clock.now = 2
+        queue.move_due()
+        taken = [await queue.take() for _ in range(len(queue))]
+        assert taken == ["c", "a", "b"]
+        queue.add("a", background=True)
+        queue.add("a")
+        queue.add("new", background=True)
+        queue.done("a")
+        assert [await queue.take(), await queue.take()] == ["a", "new"]
+        assert queue.working == 4
 
     asyncio.run(scenario())

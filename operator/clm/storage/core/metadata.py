@@ -64,6 +64,11 @@ WHERE newer.id = ANY(%(ids)b)
            ELSE (earlier.not_before, earlier.created_at) < (newer.not_before, newer.created_at) END
 """
 
+_RESCHEDULE = """
+UPDATE certificate_metadata SET renewal_time = %(due)s
+WHERE id = %(id)b AND status = 'active' AND renewal_time IS DISTINCT FROM %(due)s
+"""
+
 _AUDITS = audit_sql.insert_items("audit_log")
 
 
@@ -112,6 +117,11 @@ class MetadataStore:
     async def audit(self, record: AuditRecord) -> None:
         """Record an act that has no row of its own, such as a refusal. Durable on return."""
         await self._audits.submit(record)
+
+    async def reschedule(self, certificate_id: uuid.UUID, due_at: datetime | None) -> None:
+        """Have the inventory say when an active certificate falls due."""
+        async with self._database.connection() as connection:
+            await connection.execute(_RESCHEDULE, {"id": certificate_id, "due": due_at})
 
     async def _write(self, items: Sequence[tuple[MetadataRow, AuditRecord]]) -> Sequence[None]:
         ids = [row.id for row, _ in items]
