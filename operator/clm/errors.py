@@ -21,6 +21,9 @@ ClmError
 ├── NotFound                the API server has no such object (HTTP 404)
 ├── Refused                 the API server will not take the object (HTTP 403 by admission: quota, webhook)
 │   └── Invalid             it will never take it as it is (HTTP 400, 413, 422)
+│       └── SecretTooLarge  a Secret would have more than Kubernetes takes; found before it is sent
+├── KeystorePasswordNotFound  the Secret with the password of a keystore, or its key, is not there (yet)
+├── KeystorePasswordInvalid   what is there cannot be a password of a keystore
 ├── DatabaseUnprepared      a database lacks a table, a function or a right that CLM needs; `clm migrate` brings it
 ├── HsmError                the token answered, and the answer is an error
 │   ├── PinRejected         wrong, expired or locked PIN; never tried again by itself
@@ -133,6 +136,18 @@ class Refused(ClmError):
 
 class Invalid(Refused):
     """The API server will not take the object as it is, however often it is tried."""
+
+
+class SecretTooLarge(Invalid):
+    """A Secret would have more data than Kubernetes takes."""
+
+
+class KeystorePasswordNotFound(ClmError):
+    """The Secret with the password of a keystore, or its key, is not there. It may come."""
+
+
+class KeystorePasswordInvalid(ClmError):
+    """What a Secret has for the password of a keystore cannot be one. The message does not show it."""
 
 
 class DatabaseUnprepared(ClmError):

@@ -42,6 +42,7 @@ from clm.lifecycle.certify import Certifier
 from clm.lifecycle.hsm_keys import HsmKeys
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
+from clm.lifecycle.keystore_passwords import PasswordReader
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
@@ -225,6 +226,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             boundary=boundary,
             may_take=SecretNames(view=view, client=client).may_take,
         ),
+        passwords=PasswordReader(client),
         statuses=StatusWriter(client),
         metadata=metadata,
         outbox=outbox,

@@ -21,7 +21,9 @@ from clm.cluster.secrets import (
     TLS,
     SecretContent,
 )
+from clm.errors import SecretTooLarge
 from clm.lifecycle.inventory import Listed, inventory_entry
+from clm.lifecycle.keystore_passwords import NO_PASSWORDS, Passwords
 from clm.lifecycle.secret_files import further_files
 from clm.pki import chain as pki_chain
 from clm.pki import keys as pki_keys
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from clm.storage.secure.history import HistoryStore
 
 
+DATA_LIMIT = 1024 * 1024
+"""Bytes of all values in a Secret's data (MaxSecretSize of Kubernetes)."""
 _LIST_LIMIT = 32 * 1024
 
 
@@ -63,6 +67,7 @@ class Publication:
     policy_generation: int | None
     renewal: Renewal
     private_key: PrivateKey | None = field(repr=False)
+    passwords: Passwords = NO_PASSWORDS
 
 
 async def _never(_owner: Owner, _secret_name: str, _former: str, /) -> bool:
@@ -99,12 +104,14 @@ class Publisher:
         A process that was paused may come with a certificate that another has replaced: the record tells, and its
         Secret is left alone. What the Secret says of itself tells nothing, since people can edit it.
 
-        Raises NotOurs when somebody else's Secret is in the way, StaleObject, Refused or an Unavailable.
+        Raises NotOurs when somebody else's Secret is in the way, StaleObject, Refused (SecretTooLarge among it) or an
+        Unavailable.
         """
         listed = asyncio.ensure_future(self._write_core(publication))
         try:
+            content = await _content(publication)
             version = await self._secrets.publish(
-                secret_content(publication),
+                content,
                 probably_new=probably_new,
                 known=known,
                 is_current=lambda: self._history.is_live(publication.id),
@@ -121,14 +128,27 @@ class Publisher:
         self._boundary("publish.core-written")
 
 
+async def _content(publication: Publication) -> SecretContent:
+    if any(publication.spec.keystores):
+        # A keystore takes tens of milliseconds, and mostly without the GIL.
+        return await asyncio.to_thread(secret_content, publication)
+    return secret_content(publication)
+
+
 def secret_content(publication: Publication) -> SecretContent:
-    """What the Secret of this certificate holds: leaf first, then intermediates; the root apart in `ca.crt`."""
+    """What the Secret of this certificate holds: leaf first, then intermediates; the root apart in `ca.crt`.
+
+    The same publication gives the same bytes. Raises SecretTooLarge.
+    """
     spec, key = publication.spec, publication.private_key
     bundle = pki_chain.bundle(publication.certificate, publication.chain)
     data = {"tls.crt": bundle.certificates, "ca.crt": bundle.root}
     if key is not None:
         data["tls.key"] = pki_keys.to_pem(key, spec.private_key.encoding)
-        data |= further_files(spec, key=key, bundle=bundle)
+        data |= further_files(
+            spec, key=key, bundle=bundle, passwords=publication.passwords.by_path, created=publication.facts.not_before
+        )
+    _check_size(spec, data)
     return SecretContent(
         namespace=publication.owner.namespace,
         name=spec.secret_name,
@@ -137,6 +157,16 @@ def secret_content(publication: Publication) -> SecretContent:
         labels={**spec.secret_labels, paths.MANAGED_LABEL: "true"},
         annotations={**spec.secret_annotations, **_from_template(spec), **_annotations(publication)},
     )
+
+
+def _check_size(spec: CertificateSpec, data: Mapping[str, bytes]) -> None:
+    size = sum(map(len, data.values()))
+    if size > DATA_LIMIT:
+        sizes = ", ".join(f"{name} {len(value)}" for name, value in data.items())
+        raise SecretTooLarge(
+            f"the Secret {spec.secret_name} would have {size} bytes ({sizes}), and Kubernetes takes {DATA_LIMIT}; "
+            "ask for fewer forms (spec.keystores, spec.additionalOutputFormats) or fewer names"
+        )
 
 
 def _from_template(spec: CertificateSpec) -> Mapping[str, str]:

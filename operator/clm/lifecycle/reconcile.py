@@ -12,6 +12,7 @@ Every step may be the last before a crash, and all of it may be repeated.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,11 +24,14 @@ from clm.errors import (
     Invalid,
     InvalidInput,
     KeyPending,
+    KeystorePasswordInvalid,
+    KeystorePasswordNotFound,
     LintFailed,
     NotFound,
     NotOurs,
     Overtaken,
     Refused,
+    SecretTooLarge,
     StaleObject,
     Unavailable,
 )
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.admission import Admission
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.certify import Certifier
+    from clm.lifecycle.keystore_passwords import PasswordReader
     from clm.lifecycle.publish import Publisher
     from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.rsa_keys import RsaKeys
@@ -77,6 +82,7 @@ class Reconciler:
         admission: Admission,
         certifier: Certifier,
         publisher: Publisher,
+        passwords: PasswordReader,
         statuses: StatusWriter,
         metadata: MetadataStore,
         outbox: OutboxStore,
@@ -93,6 +99,7 @@ class Reconciler:
         self._admission = admission
         self._certifier = certifier
         self._publisher = publisher
+        self._passwords = passwords
         self._statuses = statuses
         self._metadata = metadata
         self._outbox = outbox
@@ -147,6 +154,10 @@ class Reconciler:
             return await self._refuse(key, body, Refusal("InvalidSpec", str(error)))
         except LintFailed as error:
             return await self._refuse(key, body, Refusal("LintFailed", together(error.findings)))
+        except (KeystorePasswordNotFound, KeystorePasswordInvalid) as error:
+            # Nothing watches that Secret, so it is asked for again.
+            waiting = isinstance(error, KeystorePasswordNotFound)
+            return await self._refuse(key, body, Refusal(type(error).__name__, str(error), waiting=waiting), retry=True)
         except Conflict as error:
             await self._refresh(key)
             return RetryAfter(str(error))
@@ -187,11 +198,13 @@ class Reconciler:
             if thorough and not admitted.waiting:
                 await self._certifier.finish_unwanted(owner, f"the object was refused: {admitted.reason}")
             return await self._refuse(key, body, admitted)
+        passwords = await self._passwords.read(key.namespace, admitted.spec.keystores)
         outcome = await self._certifier.certify(owner, body, admitted, now=now)
         if outcome is None:
             return RetryAfter("an earlier attempt was brought to its end", delay_s=0)
         if isinstance(outcome, Refusal):
             return await self._refuse(key, body, outcome)
+        outcome = replace(outcome, passwords=passwords)
         known = secret_of(body)
         new = known is None
         try:
@@ -310,6 +323,8 @@ class Reconciler:
 
 
 def _secret_refused(name: str, error: Refused) -> Refusal:
+    if isinstance(error, SecretTooLarge):
+        return Refusal("SecretTooLarge", str(error))
     return Refusal(
         "SecretRefused",
         f"the API server refuses the Secret {name}: {error}; change what refuses it (quota, webhook, admission policy),"

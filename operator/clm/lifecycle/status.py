@@ -78,6 +78,7 @@ def ready_status(
             "resourceVersion": secret.resource_version,
             **contested_secret(body.get("status") or {}, contest),
         },
+        "keystorePasswords": _password_secrets(publication),
         "failedIssuanceAttempts": None,
         "lastFailureTime": None,
         "nextAttemptTime": None,
@@ -94,6 +95,11 @@ def contested_status(body: Mapping[str, Any], contest: Contest | None, *, now: d
         "conditions": contested_conditions(_conditions(body), contest, generation=generation, now=now),
         "secret": {**(status.get("secret") or {}), **contested_secret(status, contest)},
     }
+
+
+def _password_secrets(publication: Publication) -> list[dict[str, str]] | None:
+    versions = sorted(publication.passwords.versions.items())
+    return [{"name": name, "resourceVersion": version} for name, version in versions] or None
 
 
 def refused_status(body: Mapping[str, Any], refusal: Refusal, *, now: datetime) -> dict[str, Any]:

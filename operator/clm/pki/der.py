@@ -1,11 +1,19 @@
-"""The few bytes of DER (X.690) that CLM writes or takes apart itself: around a signature, a name, a key."""
+"""The DER (X.690) that CLM writes or takes apart itself: around a signature, a name, a key, and in keystores."""
 
 from __future__ import annotations
 
+INTEGER = 0x02
 BIT_STRING = 0x03
+OCTET_STRING = 0x04
+OBJECT_IDENTIFIER = 0x06
 UTF8_STRING = 0x0C
 PRINTABLE_STRING = 0x13
+BMP_STRING = 0x1E
 SEQUENCE = 0x30
+SET = 0x31
+NULL = b"\x05\x00"
+
+_CONTEXT_CONSTRUCTED = 0xA0
 
 _SHORT = 0x80
 
@@ -56,3 +64,36 @@ def dotted(encoded: bytes) -> str:
             arc = 0
     root = min(arcs[0] // 40, 2)
     return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:])))
+
+
+def sequence(*parts: bytes) -> bytes:
+    """Write a SEQUENCE of encoded values."""
+    return tlv(SEQUENCE, b"".join(parts))
+
+
+def explicit(number: int, encoded: bytes) -> bytes:
+    """Write a value under an explicit context tag."""
+    return tlv(_CONTEXT_CONSTRUCTED | number, encoded)
+
+
+def octet_string(value: bytes) -> bytes:
+    """Write an OCTET STRING."""
+    return tlv(OCTET_STRING, value)
+
+
+def integer(value: int) -> bytes:
+    """Write an INTEGER that is not negative (X.690 8.3: in the fewest octets, the first bit is the sign)."""
+    return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def object_identifier(text: str) -> bytes:
+    """Write an OBJECT IDENTIFIER (X.690 8.19) of at least two arcs."""
+    first, second, *rest = map(int, text.split("."))
+    return tlv(OBJECT_IDENTIFIER, b"".join(map(_base_128, (40 * first + second, *rest))))
+
+
+def _base_128(arc: int) -> bytes:
+    octets = [arc & 0x7F]
+    while arc := arc >> 7:
+        octets.append(_SHORT | (arc & 0x7F))
+    return bytes(reversed(octets))

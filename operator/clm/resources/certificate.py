@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.consistency import contradictions
 from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec, SignatureAlgorithm
-from clm.resources.reading import Reader, Report, means_nothing, set_fields
+from clm.resources.keystores import NO_KEYSTORES, Keystores, read_keystores
+from clm.resources.reading import Reader, Report
 from clm.resources.signing_request import SigningRequest, read_request
 from clm.resources.status import CertificateStatus, parse_status
 from clm.resources.subject import (
@@ -106,6 +107,7 @@ class CertificateSpec:
     secret_labels: Mapping[str, str]
     secret_annotations: Mapping[str, str]
     output_formats: frozenset[OutputFormat] = frozenset()
+    keystores: Keystores = NO_KEYSTORES
     deletion_policy: DeletionPolicy = "Retain"
     request: str | None = None
     signing_request: SigningRequest | None = None
@@ -148,6 +150,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         secret_labels=template.text_map("labels"),
         secret_annotations=template.text_map("annotations"),
         output_formats=_output_formats(reader),
+        keystores=read_keystores(reader),
         deletion_policy=deletion_policy,
         request=request,
         unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
@@ -197,15 +200,6 @@ def _skip_what_asks_for_nothing(reader: Reader) -> None:
     """
     reader.flag("encodeUsagesInRequest")
     reader.integer("revisionHistoryLimit", minimum=1)
-    reader.skip("keystores", when=not _makes_keystore(reader.peek("keystores")))
-
-
-def _makes_keystore(keystores: object) -> bool:
-    if not isinstance(keystores, dict):
-        return not means_nothing(keystores)
-    return any(
-        not isinstance(store, dict) or store.get("create") is not False for store in set_fields(keystores).values()
-    )
 
 
 def _output_formats(reader: Reader) -> frozenset[OutputFormat]:

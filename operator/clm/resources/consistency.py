@@ -113,8 +113,12 @@ def _keeps_only_ca_keys_in_the_hsm(spec: CertificateSpec) -> Iterator[Problem]:
 
 
 def _has_the_key_that_its_files_need(spec: CertificateSpec) -> Iterator[Problem]:
-    if spec.private_key.storage == "HSM" and spec.output_formats:
+    if spec.private_key.storage != "HSM":
+        return
+    if spec.output_formats:
         yield "spec.additionalOutputFormats", "needs the private key, which does not leave the HSM"
+    for keystore in spec.keystores:
+        yield keystore.path, "needs the private key, which does not leave the HSM"
 
 
 def _leaves_own_metadata_alone(spec: CertificateSpec) -> Iterator[Problem]:

@@ -100,6 +100,11 @@ class Reader:
         if when:
             self._seen.add(name)
 
+    def skip_rest(self, *, when: bool) -> None:
+        """Take everything as read where a field says that the object asks for nothing."""
+        if when:
+            self._seen.update(self._body)
+
     def text(self, name: str, *, required: bool = False) -> str | None:
         """Read a string; an empty one is as good as none."""
         value = self.value(name)

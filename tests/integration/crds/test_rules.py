@@ -45,7 +45,14 @@ GOOD = [
     ("Certificate", {**LEAF, "dnsNames": None, "request": "-----BEGIN CERTIFICATE REQUEST-----\nMII=\n"}),
     ("Certificate", {**LEAF, "dnsNames": None, "isCA": True, "maxPathLen": 0, "request": REQUEST}),
     ("Certificate", {**CA, "privateKey": {"storage": "Secret"}, "additionalOutputFormats": [{"type": "DER"}]}),
-    ("Certificate", {**CA, "additionalOutputFormats": []}),
+    ("Certificate", {**CA, "additionalOutputFormats": [], "keystores": {"jks": {"create": False}}}),
+    (
+        "Certificate",
+        {
+            **LEAF,
+            "keystores": {"pkcs12": {"create": True, "profile": "Modern2026", "passwordSecretRef": {"name": "p"}}},
+        },
+    ),
     ("Certificate", {**CA, "privateKey": {"storage": "Secret", "algorithm": "RSA", "size": 8192}}),
     ("Certificate", {**LEAF, "privateKey": {"algorithm": "RSA", "size": 6144}}),
     ("Certificate", {**LEAF, "usages": ["server auth", "1.3.6.1.5.5.7.3.17"], "signatureAlgorithm": "ECDSAWithSHA512"}),
@@ -68,6 +75,7 @@ def test_accepts(cluster: Cluster, manifests: Manifests, kind: str, spec: dict[s
     assert cluster.try_create(manifests.make(kind, spec)) == {}
 
 
+PROFILE = "spec.keystores.pkcs12.profile"
 BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
     ({"policyRef": {}}, "spec.policyRef.name", "Required"),
     ({"policyRef": {"name": "No Policy"}}, "spec.policyRef.name", "should match"),
@@ -113,6 +121,19 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
         "exactly one of password",
     ),
     ({"additionalOutputFormats": [{"type": "DER"}, {"type": "DER"}]}, "spec.additionalOutputFormats[1]", "Duplicate"),
+    (
+        {"keystores": {"jks": {"create": True, "password": "pässword"}}},
+        "spec.keystores.jks.password",
+        "printable ASCII",
+    ),
+    ({"keystores": {"jks": {"create": True, "password": "x" * 257}}}, "spec.keystores.jks.password", "256"),
+    (
+        {"keystores": {"jks": {"create": True, "password": "x", "alias": "ä"}}},
+        "spec.keystores.jks.alias",
+        "should match",
+    ),
+    ({"keystores": {"pkcs12": {"create": True, "password": "x", "profile": "Best"}}}, PROFILE, "Unsupported value"),
+    ({"isCA": True, "keystores": {"jks": {"create": True, "password": "x"}}}, "spec.keystores", "private key"),
     ({"isCA": True, "additionalOutputFormats": [{"type": "DER"}]}, "spec.additionalOutputFormats", "private key"),
     ({"secretTemplate": {"labels": {"clm-operator.io/managed": "no"}}}, "spec.secretTemplate.labels", "CLM alone"),
     ({"secretTemplate": {"labels": {"app": "not a label"}}}, "spec.secretTemplate.labels.app", "should match"),

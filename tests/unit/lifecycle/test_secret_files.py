@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -41,7 +42,7 @@ def _files(key: PrivateKey, encoding: str, *formats: str) -> dict[str, bytes]:
             "additionalOutputFormats": [{"type": form} for form in formats],
         }
     )
-    return further_files(spec, key=key, bundle=CHAIN)
+    return further_files(spec, key=key, bundle=CHAIN, passwords={}, created=datetime(2026, 11, 24, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

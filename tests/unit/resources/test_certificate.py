@@ -129,8 +129,6 @@ def test_tells_all_mistakes_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"keystores": {"jks": {"create": True}}}, "spec.keystores"),
-        ({"keystores": {"pkcs12": {"password": "x"}}}, "spec.keystores"),
         ({"literalSubject": "CN=web"}, "spec.literalSubject"),
         ({"revocation": {"reason": "keyCompromise"}}, "spec.revocation"),
         ({"revocation": {}}, "spec.revocation"),
