@@ -52,6 +52,7 @@ from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.schedule import Schedule
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.secret_names import SecretNames
+from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
@@ -242,6 +243,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         reconciler=reconciler,
         metrics=metrics,
         pace=pace,
+        spread=Spread(per_second=settings.chain_updates_per_second, clock=time.monotonic),
         issuer_changed=lambda key: policies.issuer_changed(key),  # noqa: PLW0108 - made below
         clock=time.monotonic,
     )

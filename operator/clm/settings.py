@@ -83,6 +83,8 @@ class Settings:
     """Address of /healthz, /readyz and /metrics. In a pod 0.0.0.0 (or ::), for the kubelet and Prometheus to reach."""
     events_per_second: float = 5.0
     """Kubernetes Events that are sent at most; what is above is left out."""
+    chain_updates_per_second: float = 20.0
+    """Certificates that are published again in a second, at most, when their CA or one above it was renewed."""
     sweep_interval_s: float = 60.0
     """How often unfinished work is looked for."""
     renewal_interval_s: float = 300.0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clm.controllers.queue import WorkQueue
     from clm.lifecycle.reconcile import Reconciler
     from clm.lifecycle.repair_pace import RepairPace
+    from clm.lifecycle.spread import Spread
     from clm.lifecycle.view import ClusterView, Entry
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class CertificateController:
     `issuer_changed(key)` is called for whatever a Policy may name as its issuer, when it came, changed or went.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wired in one place
         self,
         *,
         view: ClusterView,
@@ -45,6 +46,7 @@ class CertificateController:
         reconciler: Reconciler,
         metrics: Metrics,
         pace: RepairPace[Key],
+        spread: Spread,
         issuer_changed: Callable[[Key], None],
         clock: Callable[[], float],
     ) -> None:
@@ -56,6 +58,8 @@ class CertificateController:
         self._clock = clock
         self._thorough: set[Key] = set()
         self._pace = pace
+        self._spread = spread
+        self._following: set[Key] = set()
         self._told: dict[Key, object] = {}
         self._draining = False
 
@@ -92,9 +96,13 @@ class CertificateController:
         """Look again at what a Policy kept from being Ready, and at what another CA, or another key, issued."""
         for key in self._view.using_policy(name):
             entry = self._view.get(key)
-            if entry is not None and (entry.ready is not True or not self._view.has_its_issuer(key, entry)):
+            if entry is None:
+                continue
+            if entry.ready is not True or not self._view.has_its_issuer(key, entry):
                 self._queue.forget(key)
                 self._queue.add(key)
+            elif not self._view.has_its_chain(key, entry):
+                self._follow(key)
 
     def ca_key_changed(self, key: Key) -> None:
         """Look again at a CA whose key was stopped or works again, and at what waits for it. Must not block."""
@@ -144,6 +152,7 @@ class CertificateController:
                 return
             thorough = key in self._thorough
             self._thorough.discard(key)
+            self._following.discard(key)
             started = self._clock()
             try:
                 result = await self._reconciler.reconcile(key, thorough=thorough)
@@ -169,7 +178,7 @@ class CertificateController:
     def _settle(self, key: Key, done: Done) -> None:
         entry = self._view.get(key)
         if entry is not None and entry.ready and self._reconciler.quiet_for_s(key, entry) is None:
-            self._repair(key)  # its Secret changed while it was worked on
+            self._mend(key, entry)  # its Secret or its CA changed while it was worked on
             return
         self._queue.forget(key)
         if done.next_look_s is not None and not (done.recorded and done.next_look_s > LATEST_LOOK_S):
@@ -195,7 +204,7 @@ class CertificateController:
     def _consider(self, key: Key, entry: Entry) -> None:
         wait_s = self._reconciler.quiet_for_s(key, entry)
         if wait_s is None and self._stood(key, entry):
-            self._repair(key)
+            self._mend(key, entry)
         elif wait_s is None:
             # A mass of renewals that are due must not keep what was never issued, or is not Ready, waiting.
             self._queue.add(key, background=self._stands(entry) and self._is_due(entry))
@@ -205,14 +214,27 @@ class CertificateController:
                 self._queue.add_after(key, wait_s, background=True)
 
     def _stood(self, key: Key, entry: Entry) -> bool:
-        """Tell whether it all stood before: what is wrong now is somebody else's change of the Secret."""
-        return self._stands(entry) and not self._is_due(entry) and self._view.has_its_issuer(key, entry)
+        """Tell whether it all stood before: what is wrong now is the Secret, or the chain in it."""
+        stands = self._stands(entry) and not self._is_due(entry)
+        return stands and self._view.has_its_issuer(key, entry) and self._view.owns_its_secret(key, entry)
 
     def _stands(self, entry: Entry) -> bool:
         return entry.ready is True and entry.observed_generation == entry.generation
 
     def _is_due(self, entry: Entry) -> bool:
         return entry.next_look_at <= self._reconciler.now()
+
+    def _mend(self, key: Key, entry: Entry) -> None:
+        if self._reconciler.secret_stands(key, entry) and not self._view.has_its_chain(key, entry):
+            self._follow(key)
+        else:
+            self._repair(key)
+
+    def _follow(self, key: Key) -> None:
+        """Have a leaf published again under its CA's new chain, in its turn: there may be very many of them."""
+        if key not in self._following:
+            self._following.add(key)
+            self._queue.add_after(key, self._spread.delay_s(), background=True)
 
     def _repair(self, key: Key) -> None:
         delay_s = self._pace.delay_s(key)
@@ -240,6 +262,7 @@ class CertificateController:
 
     def _forget(self, key: Key) -> None:
         self._queue.forget(key)
+        self._following.discard(key)
         self._pace.forget(key)
         self._told.pop(key, None)
         self._issuer_changed(key)
@@ -253,7 +276,7 @@ class CertificateController:
         if not entry.is_ca:
             return
         # Compared with what was told, not with what was known: a leaf's reconcile may have read the CA into the view.
-        state = (entry.uid, entry.ready, entry.certificate_id, entry.key_identifier)
+        state = (entry.uid, entry.ready, entry.certificate_id, entry.key_identifier, entry.issuer_chain)
         if self._told.get(key) == state:
             return
         self._told[key] = state

@@ -40,7 +40,8 @@ _NO_PUBLIC_URL = (
 class Admitted:
     """A Certificate that may be issued. `issuer` is None where it signs itself.
 
-    `publishing` is what its issuer publishes; None where that is nothing.
+    `publishing` is what its issuer publishes; None where that is nothing. `issuer_chain` names the certificates above,
+    as the issuer's status does.
     """
 
     spec: CertificateSpec
@@ -48,6 +49,7 @@ class Admitted:
     issuer: Issuer | None
     issuer_name: str
     publishing: Publishing | None = None
+    issuer_chain: str = ""
 
 
 class Admission:
@@ -124,7 +126,14 @@ class Admission:
             return issuer
         publishing = self._publishing(wanted, issuer)
         return _signed_by(
-            Admitted(spec=spec, policy=policy, issuer=issuer, issuer_name=str(wanted), publishing=publishing)
+            Admitted(
+                spec=spec,
+                policy=policy,
+                issuer=issuer,
+                issuer_name=str(wanted),
+                publishing=publishing,
+                issuer_chain=self._view.chain_below(wanted) or str(issuer.certificate_id),
+            )
         )
 
     def _publishing(self, ca: Key, issuer: Issuer) -> Publishing | None:

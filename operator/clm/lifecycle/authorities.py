@@ -33,7 +33,7 @@ class Authorities:
         self._token = token
         self._store = store
         self._issuers: dict[uuid.UUID, Issuer] = {}
-        self._chains: dict[uuid.UUID, tuple[bytes, ...]] = {}
+        self._chains: dict[uuid.UUID, tuple[str, tuple[bytes, ...]]] = {}
         self._stopped: Mapping[uuid.UUID, str] = {}
 
     def stop(self, keys: Mapping[uuid.UUID, str]) -> None:
@@ -63,15 +63,20 @@ class Authorities:
         self._issuers[certificate_id] = issuer
         return issuer
 
-    async def chain(self, certificate_id: uuid.UUID | None) -> tuple[bytes, ...]:
-        """Certificates above a certificate in DER, from its issuer's up to the root; none for a self-signed one."""
+    async def chain(self, certificate_id: uuid.UUID | None, *, as_of: str) -> tuple[bytes, ...]:
+        """Certificates above one that this CA certificate signed, in DER, up to the root; none for a self-signed one.
+
+        Of each CA it is the newest certificate of the same key and name: a CA that was renewed is shown renewed, above
+        what it has signed before as well. `as_of` says what the view knows of that chain: it is read once for each.
+        """
         if certificate_id is None:
             return ()
         known = self._chains.get(certificate_id)
-        if known is None:
-            known = tuple(link.certificate for link in await self._store.chain(certificate_id))
-            self._chains[certificate_id] = known
-        return known
+        if known is not None and known[0] == as_of:
+            return known[1]
+        chain = tuple(link.certificate for link in await self._store.newest_chain(certificate_id))
+        self._chains[certificate_id] = (as_of, chain)
+        return chain
 
     async def _load(self, own: ChainLink, key_id: uuid.UUID, algorithm: str, links: list[ChainLink]) -> Issuer:
         issuer = Issuer.from_chain(

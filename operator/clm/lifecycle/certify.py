@@ -176,7 +176,7 @@ class Certifier:
         issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted, owner))
         if not issued.active:
             return None
-        chain = await self._authorities.chain(issuer.certificate_id)
+        chain = await self._authorities.chain(issuer.certificate_id, as_of=admitted.issuer_chain)
         return self._publication(owner, admitted, issuer, issued, step.revision, chain)
 
     async def _finish(self, owner: Owner, admitted: Admitted, step: Finish, *, now: datetime) -> Publication | None:
@@ -215,10 +215,11 @@ class Certifier:
             spec=admitted.spec,
             certificate=recorded.certificate,
             facts=facts,
-            chain=await self._authorities.chain(recorded.issuer_certificate_id),
+            chain=await self._authorities.chain(recorded.issuer_certificate_id, as_of=admitted.issuer_chain),
             issuer_key_id=recorded.issuer_key_id,
             issuer_certificate_id=recorded.issuer_certificate_id,
             issuer_name=admitted.issuer_name,
+            issuer_chain=admitted.issuer_chain,
             policy_name=recorded.policy_name,
             policy_generation=recorded.policy_generation,
             renewal=renewal,
@@ -265,6 +266,7 @@ class Certifier:
             issuer_key_id=issuer.key_id,
             issuer_certificate_id=issuer.certificate_id,
             issuer_name=admitted.issuer_name,
+            issuer_chain=admitted.issuer_chain,
             policy_name=admitted.policy.name,
             policy_generation=admitted.policy.generation,
             renewal=_renewal(admitted, owner, facts),

@@ -50,7 +50,10 @@ _LIST_LIMIT = 32 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """A recorded certificate and all that its inventory row and its Secret are made of."""
+    """A recorded certificate and all that its inventory row and its Secret are made of.
+
+    `chain` is what the record says of the CAs above, `issuer_chain` the ids of those that the issuer's status named.
+    """
 
     id: uuid.UUID
     organization_id: uuid.UUID
@@ -63,6 +66,7 @@ class Publication:
     issuer_key_id: uuid.UUID
     issuer_certificate_id: uuid.UUID | None
     issuer_name: str
+    issuer_chain: str = ""
     policy_name: str
     policy_generation: int | None
     renewal: Renewal

@@ -178,6 +178,15 @@ class Reconciler:
             entry.settled(secret, now=now.timestamp())
             and self._view.has_its_issuer(key, entry)
             and self._view.owns_its_secret(key, entry)
+            and self._view.has_its_chain(key, entry)
+        )
+
+    def secret_stands(self, key: Key, entry: Entry) -> bool:
+        """Tell whether the Secret is as the last write of ours left it."""
+        secret = self._secret_watch.version(key.namespace, entry.secret_name)
+        return secret is not None and (secret.uid, secret.resource_version) == (
+            entry.secret_uid,
+            entry.secret_resource_version,
         )
 
     def quiet_for_s(self, key: Key, entry: Entry) -> float | None:

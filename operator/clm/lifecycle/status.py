@@ -72,6 +72,7 @@ def ready_status(
             "name": publication.issuer_name,
             "certificateId": str(publication.issuer_certificate_id or publication.id),
             "keyIdentifier": (facts.authority_key_identifier or b"").hex(":"),
+            "chain": publication.issuer_chain.split(",") if publication.issuer_chain else [],
         },
         "secret": {
             "uid": secret.uid,

@@ -45,7 +45,7 @@ class Entry:
     """One Certificate object. `body` is there while it needs work.
 
     `issuer_key` identifies the key that signed its certificate, `key_identifier` its own. That, and what it publishes,
-    is kept for a CA only.
+    is kept for a CA only. `issuer_chain` lists the ids of the CA certificates that stand beside its certificate.
     `renewal_at` is in seconds since the epoch; `renewal_recorded`: clm_secure_db has it, too, and in an index.
     """
 
@@ -68,6 +68,7 @@ class Entry:
     repairs: int
     issuer_name: str | None
     issuer_key: str | None
+    issuer_chain: str | None
     key_identifier: str | None
     authority: AuthoritySpec | None = None
     body: dict[str, Any] | None = field(default=None, repr=False)
@@ -240,6 +241,27 @@ class ClusterView:
         # A CA that is renewed keeps its key, and what it has signed stays; another object of its name may have another.
         return issuer is None or issuer.ready is not True or issuer.key_identifier == entry.issuer_key
 
+    def has_its_chain(self, key: Key, entry: Entry) -> bool:
+        """Tell whether the chain beside the certificate is the one that its CA has now.
+
+        A CA that is renewed, or whose own chain becomes another, has its leaves published again, not issued. What is
+        not known yet is no reason to doubt, here as with the issuer.
+        """
+        if entry.issuer_chain is None or entry.issuer_name == str(key):
+            return True
+        policy = self._policies.get(entry.policy)
+        if policy is None or policy.spec is None or not isinstance(policy.spec.issuer, CaIssuer):
+            return True
+        chain = self.chain_below(Key(policy.spec.issuer.namespace, policy.spec.issuer.name))
+        return chain is None or chain == entry.issuer_chain
+
+    def chain_below(self, ca: Key) -> str | None:
+        """Ids of the certificates that stand above what a CA issues, by the CA's own status; None while unknown."""
+        issuer = self._entries.get(ca)
+        if issuer is None or issuer.ready is not True or issuer.certificate_id is None:
+            return None
+        return f"{issuer.certificate_id},{issuer.issuer_chain}" if issuer.issuer_chain else str(issuer.certificate_id)
+
     def policies_issued_by(self, key: Key) -> tuple[str, ...]:
         """List the Policies whose issuing CA is this Certificate."""
         return tuple(self._by_issuer.get(key, ()))
@@ -310,6 +332,7 @@ def _entry(body: dict[str, Any]) -> Entry:
         repairs=contest.repairs if contest is not None else 0,
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
         issuer_key=sys.intern(status.issuer_key_identifier) if status.issuer_key_identifier else None,
+        issuer_chain=sys.intern(",".join(status.issuer_chain)) if status.issuer_chain is not None else None,
         key_identifier=status.key_identifier if spec.get("isCA") is True else None,
         authority=_authority(spec) if spec.get("isCA") is True else None,
         body=body,

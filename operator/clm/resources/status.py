@@ -30,6 +30,7 @@ class CertificateStatus:
     renewal_time: datetime | None = None
     issuer_name: str | None = None
     issuer_key_identifier: str | None = None
+    issuer_chain: tuple[str, ...] | None = None
     key_identifier: str | None = None
     secret_uid: str | None = None
     secret_resource_version: str | None = None
@@ -55,6 +56,7 @@ def parse_status(status: object) -> CertificateStatus:
         renewal_time=parse_time(body.get("renewalTime")),
         issuer_name=_text(issuer.get("name")),
         issuer_key_identifier=_text(issuer.get("keyIdentifier")),
+        issuer_chain=_texts(issuer.get("chain")),
         key_identifier=_text(body.get("keyIdentifier")),
         secret_uid=_text(secret.get("uid")),
         secret_resource_version=_text(secret.get("resourceVersion")),
@@ -86,6 +88,12 @@ def _condition(conditions: object, kind: str) -> Mapping[str, Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        return None
+    return tuple(value)
 
 
 def _integer(value: object) -> int | None:

@@ -12,6 +12,7 @@ from clm.controllers.metrics import Metrics
 from clm.controllers.queue import WorkQueue
 from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.results import Done, Result
+from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Entry, Key
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class FoughtOver:
         """The Secret is never as it was left."""
         return None
 
+    def secret_stands(self, _key: Key, _entry: Entry) -> bool:
+        """The Secret is never as it was left."""
+        return False
+
     def now(self) -> float:
         """No renewal is due."""
         return 0.0
@@ -75,6 +80,7 @@ def test_a_duel_over_a_secret_stays_slow_whatever_events_it_makes() -> None:
         reconciler=cast("Reconciler", fought),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: fought.clock),
+        spread=Spread(per_second=20, clock=lambda: fought.clock),
         issuer_changed=lambda _: None,
         clock=lambda: fought.clock,
     )
@@ -115,6 +121,7 @@ def test_what_was_deleted_while_nobody_watched_is_forgotten_by_the_sweep() -> No
         reconciler=cast("Reconciler", fought),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: 0.0),
+        spread=Spread(per_second=20, clock=lambda: 0.0),
         issuer_changed=lambda _: None,
         clock=lambda: 0.0,
     )
@@ -151,6 +158,7 @@ def test_the_name_of_a_secret_passes_to_the_next_oldest_and_wakes_it() -> None:
         reconciler=cast("Reconciler", Quiet()),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: 0.0),
+        spread=Spread(per_second=20, clock=lambda: 0.0),
         issuer_changed=lambda _: None,
         clock=lambda: 0.0,
     )

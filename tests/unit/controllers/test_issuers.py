@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from inspect import signature
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -18,6 +18,7 @@ from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.repair_pace import RepairPace
+from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Key
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Cluster:
             reconciler=reconciler,
             metrics=Metrics(CollectorRegistry()),
             pace=RepairPace(clock=lambda: 0.0),
+            spread=Spread(per_second=20, clock=lambda: 0.0),
             issuer_changed=lambda key: self.policies.issuer_changed(key),  # noqa: PLW0108 - made below
             clock=lambda: 0.0,
         )
@@ -161,6 +163,54 @@ def test_a_renewed_ca_keeps_what_it_has_signed() -> None:
     renewed["status"]["certificateId"] = "5b0b7a5e-7f0e-4b43-8f0c-0d3f0a3c7d11"
     cluster.certificates.observed("MODIFIED", renewed)
     assert not cluster.looked_at()
+
+
+C1, C2, R1, R2 = (f"00000000-0000-4000-8000-0000000000{number:02}" for number in (11, 12, 21, 22))
+LATER = "8"
+
+
+def _renewed(body: dict[str, Any], own: str | None, *chain: str, version: str = "7") -> dict[str, Any]:
+    """Give an object the id of its certificate and of those that stand above it, as its status names them."""
+    body["metadata"]["resourceVersion"] = version
+    body["status"]["issuer"] = {**body["status"].get("issuer", {}), "chain": list(chain)}
+    if own is not None:
+        body["status"]["certificateId"] = own
+    return body
+
+
+@pytest.mark.parametrize(
+    "renewed", [(C2, R1), (C1, R2)], ids=["its CA has another certificate", "the CA above it has another certificate"]
+)
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_a_leaf_follows_a_chain_that_changed_while_nobody_looked(
+    order: tuple[str, ...], renewed: tuple[str, str]
+) -> None:
+    """In whatever order the objects come at a start; it is taken in its turn, and only once."""
+    cluster = Cluster()
+    events = {
+        POLICY: lambda: cluster.policies.observed(None, policy("ca")),
+        CA: lambda: cluster.certificates.observed(None, _renewed(authority("aa"), *renewed)),
+        LEAF: lambda: cluster.certificates.observed(None, _renewed(leaf(), None, C1, R1)),
+    }
+    for what in order:
+        events[what]()
+    assert set(cluster.queue._due) == {WEB}
+    assert not cluster.looked_at()
+
+
+def test_ten_thousand_leaves_follow_their_ca_evenly() -> None:
+    """One after the other, twenty a second: no storm of writes when a CA is renewed."""
+    cluster = Cluster()
+    cluster.see(POLICY)
+    cluster.certificates.observed(None, _renewed(authority("aa"), C1, R1))
+    for number in range(10_000):
+        body = _renewed(leaf(), None, C1, R1)
+        body["metadata"] |= {"name": f"web-{number}", "uid": f"w{number}"}
+        cluster.view.put(body)
+    cluster.certificates.observed(None, _renewed(authority("aa"), C2, R1, version=LATER))
+    due = sorted(moment for key, moment in cluster.queue._due.items() if key.namespace == "shop")
+    assert len(due) == 10_000
+    assert all(later - earlier == pytest.approx(0.05) for earlier, later in pairwise(due))
 
 
 def test_a_policy_made_again_is_another_one() -> None:

@@ -25,6 +25,36 @@ ORDER BY depth
 """
 
 
+# The newest certificate that stands for a CA's key and name: what a renewed CA signed before its renewal verifies with
+# it as well, and for longer.
+_NEWEST = """
+SELECT n.id, n.certificate, n.subject_key_id, n.issuer_certificate_id, n.state
+FROM certificates n
+WHERE n.id = signer.id
+   OR (n.subject_key_id = signer.subject_key_id AND n.subject = signer.subject AND n.state = 'active')
+ORDER BY n.state = 'active' DESC, n.not_after DESC, n.created_at DESC
+LIMIT 1
+"""
+
+_NEWEST_CHAIN = f"""
+WITH RECURSIVE chain AS (
+    SELECT newest.*, 1 AS depth
+    FROM certificates signer
+    CROSS JOIN LATERAL ({_NEWEST}) newest
+    WHERE signer.id = %(id)b
+    UNION ALL
+    SELECT newest.*, chain.depth + 1
+    FROM chain
+    JOIN certificates signer ON signer.id = chain.issuer_certificate_id
+    CROSS JOIN LATERAL ({_NEWEST}) newest
+    WHERE chain.depth < 10
+)
+SELECT chain.id, chain.certificate, chain.state, k.id, k.algorithm
+FROM chain LEFT JOIN encryption_keys k ON k.id = chain.subject_key_id
+ORDER BY depth
+"""  # noqa: S608 - constants only
+
+
 class ChainLink(NamedTuple):
     """One certificate of a chain, leaf side first; the key columns are None where its key is not in the token."""
 
@@ -43,6 +73,13 @@ class AuthorityStore:
 
     async def chain(self, certificate_id: uuid.UUID) -> list[ChainLink]:
         """Read a certificate and every issuer above it, up to its root."""
+        return await self._read(_CHAIN, certificate_id)
+
+    async def newest_chain(self, certificate_id: uuid.UUID) -> list[ChainLink]:
+        """Read the newest certificate of a CA's key and name, given any of them, and so on up to its root."""
+        return await self._read(_NEWEST_CHAIN, certificate_id)
+
+    async def _read(self, statement: str, certificate_id: uuid.UUID) -> list[ChainLink]:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(_CHAIN, {"id": certificate_id})
+            await cursor.execute(statement, {"id": certificate_id})
             return [ChainLink(*row) for row in await cursor.fetchall()]

@@ -1,0 +1,84 @@
+"""A CA is renewed with its key: nothing is issued anew, and every Secret below it follows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tests.e2e import openssl
+from tests.e2e.manifests import ROOT, authority, certificate, issued_by, policy
+from tests.e2e.world import wait
+
+if TYPE_CHECKING:
+    from tests.e2e.api import Manifest
+    from tests.e2e.world import World
+
+
+def _renew(world: World, namespace: str, name: str) -> Manifest:
+    """Ask for a renewal as a person does, and wait for it."""
+    former = world.certificate(namespace, name)["status"]
+    asked = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.api.patch(
+        "Certificate", namespace, name, {"metadata": {"annotations": {"clm-operator.io/renew-requested-at": asked}}}
+    )
+
+    def look() -> Manifest | None:
+        body = world.wait_ready(namespace, name)
+        return body if body["status"]["serialNumber"] != former["serialNumber"] else None
+
+    renewed = wait(look, f"{name} to be renewed")
+    assert renewed["status"]["keyIdentifier"] == former["keyIdentifier"]
+    return renewed
+
+
+def _wait_chain(world: World, namespace: str, name: str, *authorities: Manifest) -> dict[str, bytes]:
+    """Wait until a Secret stands under these CA certificates; give its data."""
+    wanted = [body["status"]["certificateId"] for body in authorities]
+    wait(
+        lambda: world.certificate(namespace, name)["status"]["issuer"]["chain"] == wanted or None,
+        f"{name} to follow its CAs",
+        last=lambda: str(world.certificate(namespace, name)["status"]["issuer"]),
+    )
+    return world.secret(namespace, f"{name}-tls")
+
+
+def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: str) -> None:
+    """Root, then intermediate: chain and ca.crt of the leaf are the new ones, its serial, key and Ready stay."""
+    top, middle, bottom = (f"{namespace}-{level}" for level in ("top", "middle", "bottom"))
+    world.apply(policy(top, {"selfSigned": {}}))
+    world.apply(policy(middle, issued_by("top", namespace)))
+    world.apply(policy(bottom, issued_by("middle", namespace)))
+    world.apply(authority(namespace, "top", top, duration="87600h"))
+    world.apply(authority(namespace, "middle", middle))
+    world.apply(certificate(namespace, "web", policyRef={"name": bottom}))
+    leaf = world.wait_ready(namespace, "web")
+    before = world.secret(namespace, "web-tls")
+    openssl.verify(before)
+    root = world.secret(namespace, "top")
+    assert root["tls.crt"] == root["ca.crt"] == before["ca.crt"]
+    assert world.secret(namespace, "middle")["ca.crt"] == root["ca.crt"]
+
+    new_top = _renew(world, namespace, "top")
+    after = _wait_chain(world, namespace, "web", world.certificate(namespace, "middle"), new_top)
+    assert after["ca.crt"] == world.secret(namespace, "top")["tls.crt"] != before["ca.crt"]
+    assert after["tls.crt"] == before["tls.crt"]
+    openssl.verify(after)
+
+    new_middle = _renew(world, namespace, "middle")
+    last = _wait_chain(world, namespace, "web", new_middle, new_top)
+    openssl.verify(last)
+    assert last["tls.crt"] != after["tls.crt"]
+    assert last["tls.crt"].endswith(world.secret(namespace, "middle")["tls.crt"])
+    assert last["tls.key"] == before["tls.key"]
+    body = world.wait_ready(namespace, "web")
+    assert body["status"]["serialNumber"] == leaf["status"]["serialNumber"]
+    assert [row["state"] for row in world.recorded(body)] == ["active"]
+
+
+def test_no_certificate_outlives_its_issuer(world: World, namespace: str) -> None:
+    """RFC 5280 demands it of no one, and every path that is validated does: the leaf ends when its CA does."""
+    world.apply(policy(namespace, issued_by("short", namespace)))
+    world.apply(authority(namespace, "short", ROOT, duration="2h"))
+    world.apply(certificate(namespace, "web", duration="720h", policyRef={"name": namespace}))
+    leaf = world.wait_ready(namespace, "web")
+    assert leaf["status"]["notAfter"] == world.certificate(namespace, "short")["status"]["notAfter"]
