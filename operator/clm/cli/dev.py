@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _WATCH_S = 5.0
+_POLL_S = 0.2
 
 
 @click.group()
@@ -57,7 +58,7 @@ def up(*, detach: bool, kubeconfig: Path | None) -> None:
             is_up = True
             _say_where(console, environment.status())
             if not detach:
-                failure = _await_problem(console, environment)
+                failure = _await_problem(console, environment, signals)
     except KeyboardInterrupt:
         pass
     except (ClmError, OSError) as error:
@@ -161,11 +162,17 @@ def _take_down(environment: Environment, *, delete: bool = False) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _await_problem(console: Console, environment: Environment) -> str:
-    """Wait for a part to end by itself; tell which."""
+def _await_problem(console: Console, environment: Environment, signals: _Signals) -> str:
+    """Wait for a part to end by itself; tell which. Raises KeyboardInterrupt after a signal.
+
+    The handler's own exception may be lost: Python drops what is raised while an object is finalized.
+    """
     console.print("Ctrl-C stops everything.")
     while (problem := environment.problem()) is None:
-        time.sleep(_WATCH_S)
+        for _ in range(round(_WATCH_S / _POLL_S)):
+            if signals.came:
+                raise KeyboardInterrupt
+            time.sleep(_POLL_S)
     return problem
 
 
