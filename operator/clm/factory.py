@@ -39,6 +39,7 @@ from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.certify import Certifier
+from clm.lifecycle.ending import Ending
 from clm.lifecycle.hsm_keys import HsmKeys
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
@@ -48,6 +49,7 @@ from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.request import RequestBuilder
+from clm.lifecycle.revoke import Revoker
 from clm.lifecycle.rsa_keys import RsaKeys
 from clm.lifecycle.schedule import Schedule
 from clm.lifecycle.sealing_key import SealingKey
@@ -59,6 +61,7 @@ from clm.pki.tbs import ThrowawayKeys
 from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
+from clm.storage.core.revocations import AnnouncementStore
 from clm.storage.database import Database
 from clm.storage.records import RecordStore
 from clm.storage.seals import SealStore
@@ -70,6 +73,7 @@ from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
 from clm.storage.secure.renewals import RenewalStore
+from clm.storage.secure.revocations import RevocationStore
 from clm.storage.secure.sealing_keys import sealing_keys
 from clm.storage.secure.survey import SecureSurvey
 from clm.upkeep import build_eraser, build_integrity, build_retention
@@ -206,6 +210,17 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         dependencies.watch_client,
         lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
     )
+    revocations = RevocationStore(secure, **audit)
+    revoker = Revoker(
+        store=revocations,
+        announcements=AnnouncementStore(core, **audit),
+        metadata=metadata,
+        history=history,
+        outbox=outbox,
+        boundary=boundary,
+        authority_revoked=authorities.forget,
+    )
+    secrets = SecretStore(client)
     admission = Admission(
         view=view,
         authorities=authorities,
@@ -222,12 +237,13 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         certifier=certifier,
         publisher=Publisher(
             metadata=metadata,
-            secrets=SecretStore(client),
+            secrets=secrets,
             history=history,
             boundary=boundary,
             may_take=SecretNames(view=view, client=client).may_take,
         ),
         passwords=PasswordReader(client),
+        ending=Ending(client=client, store=revocations, revoker=revoker, secrets=secrets, boundary=boundary),
         statuses=StatusWriter(client),
         metadata=metadata,
         outbox=outbox,
@@ -262,6 +278,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         outbox=outbox,
         issuance=issuance,
         metadata=metadata,
+        revoker=revoker,
         keys=keys,
         hsm_keys=hsm_keys,
         look_closely=certificates.look_closely,

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.literalSubject": {"literalSubject": "CN=a,O=b"},
     "spec.renewal": {"renewal": {"policy": "Disabled"}},
-    "spec.revocation": {"revocation": {"reason": "keyCompromise"}},
-    "spec.deletionPolicy": {"deletionPolicy": "Revoke"},
 }
 _POLICY_NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.rules": {"rules": [{"expression": "certificate.dnsNames.size() <= 10", "message": "at most 10 names"}]},

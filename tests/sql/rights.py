@@ -55,7 +55,9 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
             changes=only("state requested_by failure_reason issued_at deleted_at"),
         ),
         "certificate_revocations": Right(
-            reads=ALL, adds=all_but("published_at created_at"), changes=only("requested_by comment published_at")
+            reads=ALL,
+            adds=all_but("published_at created_at"),
+            changes=only("requested_by comment published_at reason_code invalidity_date"),
         ),
         "certificates": Right(
             reads=ALL,
@@ -168,7 +170,12 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
         "clm_status.ocsp_responders": Right(
             reads=ALL, changes=only("certificate not_after refused_reason"), removes=True
         ),
-        "clm_status.revocations": Right(reads=ALL, adds=all_but("recorded_at"), removes=True),
+        "clm_status.revocations": Right(
+            reads=ALL,
+            adds=all_but("recorded_at"),
+            changes=only("reason_code invalidity_date recorded_at"),
+            removes=True,
+        ),
         "clm_work.integrity_reports": Right(reads=ALL, adds=all_but("id finished_at"), removes=True),
         "notifications": Right(
             reads=ALL,

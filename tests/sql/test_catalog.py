@@ -130,7 +130,7 @@ def test_triggers_and_functions(connection: Connection, database: DatabaseName) 
 
 
 def test_guards(connection: Connection, database: DatabaseName) -> None:
-    """Beside those, public has the guards of the audit log and of the keys' states, which nothing puts to rest."""
+    """Beside those, public has the guards of audit log, keys' states and reasons, which nothing puts to rest."""
     log = EXPECTED[database].audit_log
     guards = {
         (log, BEFORE_UPDATE_OR_DELETE, "clm_guard.refuse_change", "A"),
@@ -138,6 +138,7 @@ def test_guards(connection: Connection, database: DatabaseName) -> None:
     }
     if database == "secure":
         guards.add(("encryption_keys", BEFORE_UPDATE, "clm_guard.check_key_state", "A"))
+        guards.add(("certificate_revocations", BEFORE_UPDATE, "clm_guard.check_revocation_reason", "A"))
     assert triggers(connection, "public", "clm_guard.%") == guards
     partitions = names(connection, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'clm_audit_parts'")
     assert len(partitions) == 13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,25 @@ class SecretStore:
         except (NotFound, StaleObject) as error:
             raise Overtaken(f"Secret {content.name} was changed meanwhile", last_writer(found)) from error
         return replace(version, changed_by=last_writer(found)) if edited and known is not None else version
+
+    async def delete(self, namespace: str, name: str, *, certificate_name: str, known_uid: str | None) -> None:
+        """Delete a Secret if it is that Certificate's; anybody else's, and one that is gone, is left alone.
+
+        `known_uid` is that of the Secret as last written: it stays ours when somebody takes our marks from it. Raises
+        StaleObject when it was changed meanwhile, Refused, ClusterUnavailable.
+        """
+        found = await self._client.get(paths.secret(namespace, name))
+        if found is None:
+            return
+        metadata = found["metadata"]
+        named = (metadata.get("annotations") or {}).get(CERTIFICATE_NAME)
+        as_written = metadata["uid"] == known_uid and named in (None, certificate_name)
+        if written_for(found) != certificate_name and not as_written:
+            return
+        preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        with contextlib.suppress(NotFound):
+            await self._client.request("DELETE", paths.secret(namespace, name), body=body)
 
     async def _create(self, content: SecretContent) -> SecretVersion:
         body = {

@@ -43,6 +43,10 @@ class Authorities:
         """
         self._stopped = dict(keys)
 
+    def forget(self) -> None:
+        """Read every CA anew: the certificate of one of them was revoked."""
+        self._issuers.clear()
+
     async def issuer(self, certificate_id: uuid.UUID) -> Issuer | NotIssuing:
         """CA whose certificate has this id. Raises HsmUnavailable, DatabaseUnavailable, KeyMissing, KeyMismatch."""
         known = self._issuers.get(certificate_id)
@@ -55,8 +59,8 @@ class Authorities:
         own = links[0]
         if own.key_id is None or own.key_algorithm is None:
             return NotIssuing("its key is not in the HSM (spec.privateKey.storage: HSM)")
-        if own.state != "active":
-            return NotIssuing(f"its certificate is {own.state}")
+        if own.state != "active" or any(link.state == "revoked" for link in links):
+            return NotIssuing(_ended(own))
         if own.key_id in self._stopped:
             return NotIssuing(self._stopped[own.key_id])
         issuer = await self._load(own, own.key_id, own.key_algorithm, links)
@@ -93,3 +97,7 @@ class Authorities:
                 f"the token {self._token.label} does not hold the CA key {key_id}; restore it, CA keys are never remade"
             )
         return issuer
+
+
+def _ended(own: ChainLink) -> str:
+    return f"its certificate is {own.state}" if own.state != "active" else "the certificate of a CA above it is revoked"

@@ -27,6 +27,10 @@ BoundaryName = Literal[
     "publish.secret-written",
     "publish.status-written",
     "publish.outbox-cleared",
+    "revoke.recorded",
+    "revoke.announced",
+    "revoke.status-written",
+    "revoke.secret-deleted",
 ]
 
 

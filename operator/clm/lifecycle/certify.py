@@ -89,14 +89,19 @@ class Certifier:
                     await self._record_adoption(owner, body, step.recorded)
                 return publication
 
-    async def finish_unwanted(self, owner: Owner, why: str) -> None:
-        """Bring to its end what was begun for an object that is refused now: an intent is never dropped."""
+    async def finish_unwanted(self, owner: Owner, why: str) -> bool:
+        """Bring to its end what was begun for an object that is refused now: an intent is never dropped.
+
+        Tells whether there was something to finish.
+        """
         newest = await self._history.newest(owner)
         if newest is None or newest.owner.resource_uid != owner.resource_uid or newest.state != "pending":
-            return
+            return False
         intent = await self._history.intent(newest.id)
-        if intent is not None:
-            await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=why)
+        if intent is None:
+            return False
+        await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=why)
+        return True
 
     async def _subject_key(
         self, owner: Owner, admitted: Admitted, newest: Revision | None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.pki.chain import CertificateFacts
-    from clm.resources.records import Owner
+    from clm.resources.records import Owner, StoredCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +78,22 @@ def inventory_entry(listed: Listed, facts: CertificateFacts) -> tuple[MetadataRo
         },
     )
     return row, audit
+
+
+def listed_as_recorded(recorded: StoredCertificate) -> Listed:
+    """Say of a certificate what clm_secure_db has on record of it."""
+    return Listed(
+        id=recorded.id,
+        organization_id=recorded.organization_id,
+        owner=recorded.owner,
+        revision=recorded.revision,
+        policy_name=recorded.policy_name,
+        policy_generation=recorded.policy_generation,
+        issuer_name=recorded.issuer_name,
+        issuer_certificate_id=recorded.issuer_certificate_id,
+        issuer_key_id=recorded.issuer_key_id,
+        renewal_time=recorded.renewal_due_at,
+        secret_name=recorded.secret_name,
+        status=recorded.state,
+        requested_by=recorded.requested_by,
+    )

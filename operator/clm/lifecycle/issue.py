@@ -18,6 +18,7 @@ from clm.hsm.pair import half_of
 from clm.hsm.signing import sign
 from clm.pki import assemble
 from clm.pki.chain import CertificateFacts, certificate_facts
+from clm.pki.distribution import COMPLETE, crl_partition
 from clm.pki.keys import load_spki
 from clm.resources.audit import AuditRecord
 from clm.resources.records import CertificateRow
@@ -177,6 +178,7 @@ class Issuance:
         assemble.verify_signature(work.tbs, signature, public_key=work.issuer_public_key, hash_name=hash_name)
         certificate = assemble.assemble(work.tbs, signature, spec=work.issuer_spec)
         facts = certificate_facts(certificate)
+        partition = crl_partition(certificate) if work.unwanted is not None else COMPLETE
         row = CertificateRow(
             id=work.id,
             organization_id=work.organization_id,
@@ -191,9 +193,14 @@ class Issuance:
             secret_name=work.secret_name,
             renewal_due_at=work.renewal_due(facts),
             unwanted=work.unwanted,
+            crl_shards=partition.shards,
+            crl_shard=partition.shard,
         )
         signed_again = _sign_audit(work, facts, work.signed_again) if work.signed_again else None
-        stands, state = await self._store.record(row, _issue_audit(work, facts), signed_again=signed_again)
+        revocation = _revocation_audit(work, facts) if work.unwanted is not None else None
+        stands, state = await self._store.record(
+            row, _issue_audit(work, facts), signed_again=signed_again, revocation=revocation
+        )
         self._boundary("issue.recorded")
         if stands != certificate:
             facts = certificate_facts(stands)
@@ -235,6 +242,17 @@ def _issue_audit(work: _ToSign, facts: CertificateFacts) -> AuditRecord:
         object_id=str(work.id),
         reason=work.unwanted,
         details=_signed(work, facts),
+    )
+
+
+def _revocation_audit(work: _ToSign, facts: CertificateFacts) -> AuditRecord:
+    return AuditRecord(
+        organization_id=work.organization_id,
+        action="certificate.revoke",
+        object_type="certificate",
+        object_id=str(work.id),
+        reason="superseded",
+        details={**_signed(work, facts), "serial": facts.serial_number.hex(), "cause": str(work.unwanted)},
     )
 
 

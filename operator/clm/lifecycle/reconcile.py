@@ -36,15 +36,24 @@ from clm.errors import (
     Unavailable,
 )
 from clm.lifecycle.contest import next_contest
+from clm.lifecycle.ending import is_deleted_to_revoke, is_revoked
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
-from clm.lifecycle.status import Refusal, changes, contested_status, ready_status, refused_status, secret_of
+from clm.lifecycle.status import (
+    Refusal,
+    changes,
+    contested_status,
+    ready_status,
+    refused_status,
+    revoked_status,
+    secret_of,
+)
 from clm.resources.audit import AuditRecord
 from clm.resources.problems import together
 from clm.resources.records import Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
@@ -54,6 +63,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.admission import Admission
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.certify import Certifier
+    from clm.lifecycle.ending import Ending
     from clm.lifecycle.keystore_passwords import PasswordReader
     from clm.lifecycle.publish import Publisher
     from clm.lifecycle.repair_pace import RepairPace
@@ -83,6 +93,7 @@ class Reconciler:
         certifier: Certifier,
         publisher: Publisher,
         passwords: PasswordReader,
+        ending: Ending,
         statuses: StatusWriter,
         metadata: MetadataStore,
         outbox: OutboxStore,
@@ -100,6 +111,7 @@ class Reconciler:
         self._certifier = certifier
         self._publisher = publisher
         self._passwords = passwords
+        self._ending = ending
         self._statuses = statuses
         self._metadata = metadata
         self._outbox = outbox
@@ -147,7 +159,7 @@ class Reconciler:
     ) -> Result:
         """Bring an object on, and put what is in the way into its status."""
         try:
-            return await self._bring_on(key, body, now, thorough=thorough)
+            return await self._live_or_end(key, body, now, thorough=thorough)
         except NotOurs as conflict:
             return await self._refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
         except InvalidInput as error:
@@ -200,8 +212,18 @@ class Reconciler:
         """Seconds since the epoch, by the clock that renewals are counted with."""
         return self._clock().timestamp()
 
+    async def _live_or_end(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
+        held = await self._ending.hold(body)
+        if held is None:
+            return Done()
+        if held is not body:
+            self._view.put(held)
+        if is_deleted_to_revoke(held) or is_revoked(held):
+            return await self._end(key, held, now, thorough=thorough)
+        return await self._bring_on(key, held, now, thorough=thorough)
+
     async def _bring_on(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
-        owner = Owner(self._settings.cluster_id, UUID(body["metadata"]["uid"]), key.namespace, key.name)
+        owner = self._owner(key, body)
         admitted = await self._admission.admit(key, body)
         if isinstance(admitted, Refusal):
             if thorough and not admitted.waiting:
@@ -250,6 +272,34 @@ class Reconciler:
             await self._write_status(key, body, changes(body, contested_status(body, contest, now=now)))
         await self._refresh(key)
         return RetryAfter(str(error), delay_s=self._pace.delay_s(key))
+
+    async def _end(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
+        """Revoke what was issued; of an object that is being deleted, also let go of it."""
+        owner = self._owner(key, body)
+        if is_deleted_to_revoke(body):
+            revoked = await self._ending.delete(owner, body)
+            self._say(key, body, "Normal", "Revoked", f"{revoked} certificates revoked, since the object was deleted")
+            return Done()
+        ended = await self._ending.revoke(owner, body)
+        if isinstance(ended, Refusal):
+            return await self._refuse(key, body, ended)
+        status = changes(body, revoked_status(body, ended, now=now))
+        if status:
+            _, entry = self._view.put(await self._statuses.write(body, status))
+            entry.body = None
+            self._say(key, body, "Normal", "Revoked", ended.message)
+        self._boundary("revoke.status-written")
+        if thorough and await self._finished_unwanted(owner):
+            await self._ending.revoke(owner, body)
+        return Done()
+
+    async def _finished_unwanted(self, owner: Owner) -> bool:
+        """Have an intent that was left pending signed and recorded as revoked. The relay comes again where it fails."""
+        try:
+            return await self._certifier.finish_unwanted(owner, "the object asks for its revocation")
+        except ClmError as error:
+            logger.warning("%s/%s: its pending intent is finished later: %s", owner.namespace, owner.name, error)
+            return False
 
     async def _write_status(self, key: Key, body: dict[str, Any], status: dict[str, Any]) -> Entry:
         if status:
@@ -320,6 +370,9 @@ class Reconciler:
             await self._read(key)
         except Unavailable:
             return
+
+    def _owner(self, key: Key, body: Mapping[str, Any]) -> Owner:
+        return Owner(self._settings.cluster_id, UUID(body["metadata"]["uid"]), key.namespace, key.name)
 
     def _done(self, entry: Entry, now: datetime) -> Done:
         if entry.next_look_at == float("inf"):

@@ -1,4 +1,4 @@
-"""Finishes what a crash or an outage left: pending intents, certificates not published everywhere, unfinished keys.
+"""Finishes what a crash or an outage left: pending intents, what is recorded and not published, unfinished keys.
 
 An intent is never dropped. Where its object still stands, the object is reconciled. Where it is gone, the intent is
 signed all the same and recorded as revoked: the serial was allotted, the record says what became of it. A CA key that
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clm.cluster import paths
 from clm.errors import ClmError, Unavailable
-from clm.lifecycle.inventory import Listed, inventory_entry
+from clm.lifecycle.inventory import inventory_entry, listed_as_recorded
 from clm.lifecycle.view import Key
 from clm.pki.chain import certificate_facts
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from clm.cluster.client import ApiClient
     from clm.lifecycle.hsm_keys import HsmKeys
     from clm.lifecycle.issue import Issuance
+    from clm.lifecycle.revoke import Revoker
     from clm.lifecycle.view import ClusterView
-    from clm.resources.records import HsmKeyRow, Owner, StoredCertificate
+    from clm.resources.records import HsmKeyRow, Owner
     from clm.storage.core.metadata import MetadataStore
     from clm.storage.secure.history import HistoryStore, Pending
     from clm.storage.secure.keys import KeyStore
@@ -55,6 +56,7 @@ class Relay:
         outbox: OutboxStore,
         issuance: Issuance,
         metadata: MetadataStore,
+        revoker: Revoker,
         keys: KeyStore,
         hsm_keys: HsmKeys,
         look_closely: Callable[[Key], None],
@@ -66,6 +68,7 @@ class Relay:
         self._outbox = outbox
         self._issuance = issuance
         self._metadata = metadata
+        self._revoker = revoker
         self._keys = keys
         self._hsm_keys = hsm_keys
         self._look_closely = look_closely
@@ -142,11 +145,16 @@ class Relay:
         if recorded is None:
             await self._outbox.finish(item.id)
             return
-        await self._metadata.put(*inventory_entry(_listed(recorded), certificate_facts(recorded.certificate)))
-        if recorded.state == "active" and await self._stands(item.owner, certificate_id=item.id):
-            # The row goes when its Secret and status are written.
+        await self._metadata.put(
+            *inventory_entry(listed_as_recorded(recorded), certificate_facts(recorded.certificate))
+        )
+        if recorded.state == "revoked":
+            await self._revoker.tell_of(item.id)
+        stands = recorded.state != "superseded" and await self._stands(item.owner, certificate_id=item.id)
+        if stands:
             self._look_closely(Key(item.owner.namespace, item.owner.name))
-        else:
+        # That of a live one goes when its Secret and status are written.
+        if recorded.state != "active" or not stands:
             await self._outbox.finish(item.id)
 
     async def _unfinished_key(self, row: HsmKeyRow, owner: Owner) -> None:
@@ -163,21 +171,3 @@ class Relay:
         entry = self._view.put(found)[1]
         adopted = certificate_id is not None and entry.certificate_id == certificate_id
         return entry.uid == str(owner.resource_uid) or adopted
-
-
-def _listed(recorded: StoredCertificate) -> Listed:
-    return Listed(
-        id=recorded.id,
-        organization_id=recorded.organization_id,
-        owner=recorded.owner,
-        revision=recorded.revision,
-        policy_name=recorded.policy_name,
-        policy_generation=recorded.policy_generation,
-        issuer_name=recorded.issuer_name,
-        issuer_certificate_id=recorded.issuer_certificate_id,
-        issuer_key_id=recorded.issuer_key_id,
-        renewal_time=recorded.renewal_due_at,
-        secret_name=recorded.secret_name,
-        status=recorded.state,
-        requested_by=recorded.requested_by,
-    )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.lifecycle.contest import Contest
+    from clm.lifecycle.ending import Ended
     from clm.lifecycle.publish import Publication
 
 
@@ -51,7 +52,7 @@ def ready_status(
         observed_generation=generation,
         now=now,
     )
-    for kind in ("Issuing", "Reconciling", "Stalled", "WindowMissed"):
+    for kind in ("Issuing", "Reconciling", "Stalled", "WindowMissed", "Revoked"):
         conditions = remove_condition(conditions, kind)
     conditions = contested_conditions(conditions, contest, generation=generation, now=now)
     if publication.renewal.window_missed:
@@ -115,6 +116,29 @@ def refused_status(body: Mapping[str, Any], refusal: Refusal, *, now: datetime) 
     present, absent = ("Reconciling", "Stalled") if refusal.waiting else ("Stalled", "Reconciling")
     conditions = set_condition(remove_condition(conditions, absent), type=present, status="True", **said)
     return {"observedGeneration": generation, "conditions": conditions}
+
+
+def revoked_status(body: Mapping[str, Any], ended: Ended, *, now: datetime) -> dict[str, Any]:
+    """Status of a Certificate whose spec.revocation has been carried out. What it names is what was revoked."""
+    generation = body["metadata"]["generation"]
+    refused = refused_status(body, Refusal("Revoked", ended.message), now=now)
+    conditions = set_condition(
+        refused["conditions"],
+        type="Revoked",
+        status="True",
+        reason=ended.reason,
+        message=ended.message,
+        observed_generation=generation,
+        now=ended.since or now,
+    )
+    return {
+        "observedGeneration": generation,
+        "conditions": remove_condition(conditions, "Issuing"),
+        "renewalTime": None,
+        "failedIssuanceAttempts": None,
+        "lastFailureTime": None,
+        "nextAttemptTime": None,
+    }
 
 
 def changes(body: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:

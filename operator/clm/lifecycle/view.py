@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from clm.errors import InvalidInput
 from clm.lifecycle.contest import contest_of
+from clm.lifecycle.ending import finalizer_differs, is_deleted_to_revoke
 from clm.lifecycle.renewal import is_answered, renew_requested_at
 from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.certificate import CertificateStatus, parse_status
@@ -47,6 +48,7 @@ class Entry:
     `issuer_key` identifies the key that signed its certificate, `key_identifier` its own. That, and what it publishes,
     is kept for a CA only. `issuer_chain` lists the ids of the CA certificates that stand beside its certificate.
     `renewal_at` is in seconds since the epoch; `renewal_recorded`: clm_secure_db has it, too, and in an index.
+    `ends`: it is being deleted and is to be revoked, or its finalizer is not as its deletionPolicy asks.
     """
 
     uid: str
@@ -71,12 +73,14 @@ class Entry:
     issuer_chain: str | None
     key_identifier: str | None
     authority: AuthoritySpec | None = None
+    ends: bool = False
     body: dict[str, Any] | None = field(default=None, repr=False)
 
     def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
         """Tell whether all that the object asks for stands: then nothing is read and nothing written."""
         return (
             self.ready is True
+            and not self.ends
             and self.observed_generation == self.generation
             and secret is not None
             and secret.uid == self.secret_uid
@@ -335,6 +339,7 @@ def _entry(body: dict[str, Any]) -> Entry:
         issuer_chain=sys.intern(",".join(status.issuer_chain)) if status.issuer_chain is not None else None,
         key_identifier=status.key_identifier if spec.get("isCA") is True else None,
         authority=_authority(spec) if spec.get("isCA") is True else None,
+        ends=finalizer_differs(body) or is_deleted_to_revoke(body),
         body=body,
     )
 

@@ -76,7 +76,7 @@ TAXONOMY: dict[Action, ActionMeaning] = {
     "certificate.sign": ActionMeaning("A CA key signed them.", "secure", "(1) (2)", "10.2.1.2"),
     "certificate.issue": ActionMeaning("The signed certificate was recorded.", "secure", "(1) (2)", "10.2.1.7"),
     "certificate.supersede": ActionMeaning("A newer certificate took its place.", "secure", "(2)", "10.2.1.7"),
-    "certificate.revoke": ActionMeaning("The certificate was revoked.", "secure", "(1) (2)", "10.2.1.7"),
+    "certificate.revoke": ActionMeaning("The certificate was revoked.", "both", "(1) (2)", "10.2.1.7"),
     "certificate.refuse": ActionMeaning("A request was refused: spec, Policy or issuer.", "core", "(2)", "10.2.1.4"),
     "certificate.publish": ActionMeaning("The inventory knows the certificate.", "core", "(2)", "10.2.1.7"),
     "certificate.republish": ActionMeaning("The controller is to publish it again.", "secure", "(2)", "10.2.1.2"),

@@ -17,6 +17,7 @@ from clm.resources.consistency import contradictions
 from clm.resources.keys import SIZES, KeyAlgorithm, KeySpec, SignatureAlgorithm
 from clm.resources.keystores import NO_KEYSTORES, Keystores, read_keystores
 from clm.resources.reading import Reader, Report
+from clm.resources.revocation import REASONS, RevocationReason
 from clm.resources.signing_request import SigningRequest, read_request
 from clm.resources.status import CertificateStatus, parse_status
 from clm.resources.subject import (
@@ -111,6 +112,7 @@ class CertificateSpec:
     deletion_policy: DeletionPolicy = "Retain"
     request: str | None = None
     signing_request: SigningRequest | None = None
+    revocation: RevocationReason | None = None
     unsupported: tuple[str, ...] = ()
 
 
@@ -120,12 +122,11 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
     Raises one InvalidInput that names the first wrong field and whose message tells all of them.
     """
     report = Report()
-    reader = Reader(spec, path="spec", report=report, presence=("revocation",))
+    reader = Reader(spec, path="spec", report=report)
     _skip_what_asks_for_nothing(reader)
     is_ca = reader.flag("isCA")
     template = reader.child("secretTemplate")
     request = read_request(reader)
-    deletion_policy = reader.choice("deletionPolicy", _DELETION_POLICIES, default="Retain")
     parsed = CertificateSpec(
         policy=reader.child("policyRef").required_text("name"),
         secret_name=reader.required_text("secretName"),
@@ -151,9 +152,10 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         secret_annotations=template.text_map("annotations"),
         output_formats=_output_formats(reader),
         keystores=read_keystores(reader),
-        deletion_policy=deletion_policy,
+        deletion_policy=reader.choice("deletionPolicy", _DELETION_POLICIES, default="Retain"),
         request=request,
-        unsupported=report.unread() + (("spec.deletionPolicy",) if deletion_policy == "Revoke" else ()),
+        revocation=_revocation(reader),
+        unsupported=report.unread(),
     )
     for path, message in contradictions(parsed):
         report.add(path, message)
@@ -200,6 +202,14 @@ def _skip_what_asks_for_nothing(reader: Reader) -> None:
     """
     reader.flag("encodeUsagesInRequest")
     reader.integer("revisionHistoryLimit", minimum=1)
+
+
+def _revocation(reader: Reader) -> RevocationReason | None:
+    if reader.peek("revocation") is None:
+        return None
+    revocation = reader.child("revocation")
+    revocation.required_text("reason")
+    return revocation.choice("reason", REASONS, default="unspecified")
 
 
 def _output_formats(reader: Reader) -> frozenset[OutputFormat]:

@@ -80,6 +80,12 @@ def _is_renewed_once_within_its_life(spec: CertificateSpec) -> Iterator[Problem]
         yield "spec.renewBefore", "must be less than duration"
 
 
+def _is_revoked_as_what_it_is(spec: CertificateSpec) -> Iterator[Problem]:
+    """RFC 5280 5.3.1: cACompromise is said of a CA's key."""
+    if spec.revocation == "cACompromise" and not spec.is_ca:
+        yield "spec.revocation.reason", "cACompromise is said of a CA; of another certificate it is keyCompromise"
+
+
 def _constrains_only_as_ca(spec: CertificateSpec) -> Iterator[Problem]:
     """RFC 5280 4.2.1.3, 4.2.1.9, 4.2.1.10: these are for CA certificates only."""
     if spec.is_ca:
@@ -174,6 +180,7 @@ _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _names_something,
     _lasts_long_enough,
     _is_renewed_once_within_its_life,
+    _is_revoked_as_what_it_is,
     _constrains_only_as_ca,
     _publishes_only_as_ca,
     _keeps_only_ca_keys_in_the_hsm,

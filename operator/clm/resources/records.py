@@ -101,7 +101,8 @@ class Intent:
 class CertificateRow:
     """A signed certificate as it is recorded; what else the row has is copied from its request.
 
-    `unwanted` says why nobody wants it any more: it is then recorded as revoked.
+    `unwanted` says why nobody wants it any more: it is then recorded as revoked, for the partition of the CRL that it
+    names.
     """
 
     id: uuid.UUID
@@ -117,6 +118,8 @@ class CertificateRow:
     secret_name: str | None
     renewal_due_at: datetime | None
     unwanted: str | None = None
+    crl_shards: int = 1
+    crl_shard: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

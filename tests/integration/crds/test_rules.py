@@ -179,6 +179,7 @@ BAD_CERTIFICATES: list[tuple[dict[str, Any], str, str]] = [
     ({"request": REQUEST + "a" * 32768, "dnsNames": None}, "spec.request", "Too long"),
     ({"revocation": {}}, "spec.revocation.reason", "Required"),
     ({"revocation": {"reason": "certificateHold"}}, "spec.revocation.reason", "Unsupported value"),
+    ({"revocation": {"reason": "cACompromise"}}, "spec.revocation.reason", "said of a CA"),
     ({"deletionPolicy": "Forget"}, "spec.deletionPolicy", "Unsupported value"),
     ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit", "greater than or equal to 1"),
 ]

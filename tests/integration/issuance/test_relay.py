@@ -17,6 +17,7 @@ from clm.lifecycle.view import ClusterView
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.database import Database
 from tests.e2e.manifests import authority
+from tests.integration.issuance.revoking import revoker_over
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,6 +52,7 @@ async def _relay(
                     outbox=shop.outbox,
                     issuance=shop.issuance(),
                     metadata=MetadataStore(core, origin="test", version="0"),
+                    revoker=revoker_over(shop, core),
                     keys=shop.keys,
                     hsm_keys=shop.hsm_keys,
                     look_closely=look_closely,

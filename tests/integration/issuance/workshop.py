@@ -58,6 +58,9 @@ _ROOT: dict[str, Any] = {
 }
 
 
+_ISSUING: dict[str, Any] = {**_ROOT, "secretName": "issuing", "commonName": "Issuing", "duration": "43800h"}
+
+
 class Crash(BaseException):
     """Stands for the end of the process."""
 
@@ -126,6 +129,14 @@ class Workshop:
         issuer = Issuer.self_signed(key_id=row.id, spec=P256, spki=row.spki)
         issued = await self.issue(issuer, owner, _ROOT, subject_key_id=row.id, subject_spki=row.spki)
         return Issuer.from_chain((issued.certificate,), key_id=row.id, spec=P256, certificate_id=issued.id)
+
+    async def intermediate(self, above: Issuer, owner: Owner) -> Issuer:
+        """Make a CA below another."""
+        row = await self.hsm_keys.ensure(self.ca_key(owner))
+        assert row.spki is not None
+        issued = await self.issue(above, owner, _ISSUING, subject_key_id=row.id, subject_spki=row.spki)
+        chain = (issued.certificate, *above.chain)
+        return Issuer.from_chain(chain, key_id=row.id, spec=P256, certificate_id=issued.id)
 
     def order(
         self,

@@ -41,6 +41,7 @@ WITH item AS (
         status = excluded.status,
         revoked_at = CASE WHEN excluded.status = 'revoked' THEN coalesce(certificate_metadata.revoked_at, now()) END
     WHERE certificate_metadata.status = 'active' AND excluded.status <> 'active'
+       OR certificate_metadata.status <> 'revoked' AND excluded.status = 'revoked'
     RETURNING id
 )
 INSERT INTO audit_log ({audit_sql.COLUMNS})

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from clm.resources.records import CertificateRow, Intent
     from clm.storage.database import Database
 
-# A write holds the rows of the KEK and of the issuer's key: whoever suspends or retires one waits for it, or it for
-# them. So it does with a stored key that is used again, which nobody destroys meanwhile. Where one is not active,
-# nothing is written.
+# A write holds the rows of the KEK, of the issuer's key and its certificate: whoever suspends, retires or revokes one
+# waits for it, or it for them. So it does with a stored key that is used again, which nobody destroys meanwhile. Where
+# one is not active, nothing is written.
 _INTEND = f"""
 WITH fence AS (
     SELECT id FROM encryption_keys WHERE id = ANY(%(keys)b) AND state = 'active' FOR SHARE
 ), reused AS (
     SELECT id FROM private_keys WHERE id = ANY(%(reused)b) AND state = 'active' FOR SHARE
+), issuing AS (
+    SELECT id FROM certificates WHERE id = ANY(%(issuers)b) AND state <> 'revoked' FOR SHARE
 ), item AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         id uuid, organization_id uuid, cluster_id uuid, resource_uid uuid, namespace text, name text, revision int,
@@ -37,6 +39,7 @@ WITH fence AS (
         common_name text, sans jsonb, is_ca boolean, reason text, key_id uuid, kek_id uuid, key_algorithm text,
         wrapped_dek bytea, ciphertext bytea, key_spki_sha256 bytea, {audit_sql.ITEM_COLUMNS})
     WHERE (SELECT count(*) FROM fence) = cardinality(%(keys)b::uuid[])
+      AND (SELECT count(*) FROM issuing) = cardinality(%(issuers)b::uuid[])
       AND (SELECT count(*) FROM reused) = cardinality(%(reused)b::uuid[])
 ), new_key AS (
     INSERT INTO private_keys
@@ -66,6 +69,12 @@ _ACT = audit_sql.ITEM_VALUES.replace(
     "CASE WHEN EXISTS (SELECT FROM issued WHERE issued.id = item.id) THEN audit_action ELSE 'certificate.sign' END",
 )
 
+_REVOKED = (
+    audit_sql.ITEM_VALUES.replace("audit_action", "'certificate.revoke'")
+    .replace("audit_reason", "'superseded'")
+    .replace("audit_details", "revocation_audit")
+)
+
 # One statement also where nobody wants the certificate any more: recorded alive for a moment, it could be adopted.
 # Reason 4 is superseded (RFC 5280 5.3.1). The certificate's other columns are the request's: they were decided, and
 # made durable, by the intent. The ids stand there twice: of the recordset's length the planner knows nothing, and would
@@ -74,7 +83,8 @@ _RECORD = f"""
 WITH item AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         id uuid, certificate bytea, fingerprint bytea, spki_sha256 bytea, subject text, issuer text, ski bytea,
-        aki bytea, path_length int, secret_name text, renewal_due_at timestamptz, unwanted text,
+        aki bytea, path_length int, secret_name text, renewal_due_at timestamptz, unwanted text, crl_shards int,
+        crl_shard int, revocation_audit bytea,
         {audit_sql.ITEM_COLUMNS})
 ), issued AS (
     INSERT INTO certificates
@@ -99,9 +109,15 @@ WITH item AS (
     WHERE r.id = i.id AND r.id = ANY(%(ids)b) AND r.state = 'pending'
 ), revocation AS (
     INSERT INTO certificate_revocations
-        (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment)
-    SELECT gen_random_uuid(), n.organization_id, n.id, n.issuer_key_id, n.serial_number, 4, now(), i.unwanted
+        (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment,
+         crl_shards, crl_shard)
+    SELECT gen_random_uuid(), n.organization_id, n.id, n.issuer_key_id, n.serial_number, 4,
+           date_trunc('second', now()), i.unwanted, i.crl_shards, i.crl_shard
     FROM issued n JOIN item i ON i.id = n.id WHERE i.unwanted IS NOT NULL
+    RETURNING certificate_id
+), revoked AS (
+    INSERT INTO secure_audit_log ({audit_sql.COLUMNS})
+    SELECT {_REVOKED} FROM item WHERE id IN (SELECT certificate_id FROM revocation)
 ), work AS (
     INSERT INTO clm_work.outbox (id, organization_id, next_attempt_at)
     SELECT id, organization_id, now() + interval '15 seconds' FROM issued
@@ -158,6 +174,7 @@ class _Record(NamedTuple):
     row: CertificateRow
     audit: AuditRecord
     signed_again: AuditRecord | None
+    revocation: AuditRecord | None
 
 
 class IssuanceStore:
@@ -182,15 +199,20 @@ class IssuanceStore:
             raise RevisionTaken(f"{intent.owner.namespace}/{intent.owner.name} revision {intent.revision}") from error
 
     async def record(
-        self, row: CertificateRow, audit: AuditRecord, *, signed_again: AuditRecord | None = None
+        self,
+        row: CertificateRow,
+        audit: AuditRecord,
+        *,
+        signed_again: AuditRecord | None = None,
+        revocation: AuditRecord | None = None,
     ) -> Standing:
         """Write down what was signed, and end the earlier certificates of that name. Durable on return.
 
         Returns the certificate that stands: this one, or the one that another worker recorded first for the same
         intent, which may have ended meanwhile. Both signings are in the audit log; `signed_again` adds that an
-        earlier signature over the same bytes may have been lost.
+        earlier signature over the same bytes may have been lost. `revocation` is for a row that nobody wants.
         """
-        return await self._records.submit(_Record(row, audit, signed_again))
+        return await self._records.submit(_Record(row, audit, signed_again, revocation))
 
     async def adopt(self, audit: AuditRecord) -> None:
         """Record that an object takes its predecessor's certificate, unless it is on record. Durable on return."""
@@ -201,18 +223,25 @@ class IssuanceStore:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]
         keys = {row[name] for row in rows for name in ("kek_id", "issuer_key_id") if row[name] is not None}
         reused = {row["private_key_id"] for row in rows if row["key_id"] is None and row["private_key_id"] is not None}
-        parameters = {"items": batch.items(rows), "keys": list(keys), "reused": list(reused)}
+        issuers = {row["issuer_certificate_id"] for row in rows if row["issuer_certificate_id"] is not None}
+        parameters = {
+            "items": batch.items(rows),
+            "keys": list(keys),
+            "reused": list(reused),
+            "issuers": list(issuers),
+        }
         async with self._database.connection() as connection:
             written = await connection.execute(_INTEND, parameters)
             if written.rowcount != len(rows):
                 raise KeyNotActive(
-                    "the issuer's key, or the one that wraps, is suspended or past its use: clm keys list"
+                    "the issuer's key, or the one that wraps, is suspended or past its use (clm keys list),"
+                    " or the issuer's certificate is revoked"
                 )
         return [None] * len(items)
 
     async def _write_records(self, items: Sequence[_Record]) -> Sequence[Standing]:
         ids = [item.row.id for item in items]
-        rows = [self._record_parameters(item.row, item.audit) for item in items]
+        rows = [self._record_parameters(item) for item in items]
         again = [self._audit_parameters(item.signed_again) for item in items if item.signed_again is not None]
         *_, stands = await self._database.together(
             (_RECORD, {"items": batch.items(rows), "ids": ids}),
@@ -263,7 +292,8 @@ class IssuanceStore:
             **self._audit_parameters(audit),
         }
 
-    def _record_parameters(self, row: CertificateRow, audit: AuditRecord) -> dict[str, Any]:
+    def _record_parameters(self, item: _Record) -> dict[str, Any]:
+        row, audit, _, revocation_audit = item
         return {
             "id": row.id,
             "certificate": row.certificate,
@@ -277,5 +307,8 @@ class IssuanceStore:
             "secret_name": row.secret_name,
             "renewal_due_at": row.renewal_due_at,
             "unwanted": row.unwanted,
+            "crl_shards": row.crl_shards,
+            "crl_shard": row.crl_shard,
+            "revocation_audit": revocation_audit.canonical() if revocation_audit is not None else None,
             **self._audit_parameters(audit),
         }

@@ -69,6 +69,10 @@ class OutboxStore:
         """Forget a certificate that is published everywhere."""
         await self._finished.submit(certificate_id)
 
+    async def finish_all(self, certificate_ids: Sequence[uuid.UUID]) -> None:
+        """Forget certificates that are published everywhere, in one commit."""
+        await self._delete(certificate_ids)
+
     async def _delete(self, ids: Sequence[uuid.UUID]) -> Sequence[None]:
         async with self._database.connection() as connection:
             await connection.execute(_DELETE, {"ids": list(ids)})

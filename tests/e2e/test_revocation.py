@@ -1,0 +1,138 @@
+"""Revocation by the object: spec.revocation, and deletionPolicy Revoke."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e.manifests import ISSUING, ROOT, authority, certificate, issued_by, policy
+from tests.e2e.world import condition, wait
+
+if TYPE_CHECKING:
+    from tests.e2e.api import Manifest
+    from tests.e2e.world import World
+
+FINALIZER = "clm-operator.io/revoke"
+
+
+def _revoke(world: World, namespace: str, name: str, reason: str) -> Manifest:
+    """Ask for the revocation of an object, and wait until it is carried out; give the object."""
+    world.api.patch("Certificate", namespace, name, {"spec": {"revocation": {"reason": reason}}})
+    world.wait_refused(namespace, name, "Revoked")
+    return world.certificate(namespace, name)
+
+
+def _told(world: World, ids: list[Any]) -> dict[Any, int]:
+    """Read by what OCSP answers: the reason's code of each certificate."""
+    statement = "SELECT certificate_id, reason_code FROM clm_status.revocations WHERE certificate_id = ANY(%(ids)s)"
+    rows = world.query("core", statement, ids=ids)
+    return {row["certificate_id"]: row["reason_code"] for row in rows}
+
+
+def _wait_held(world: World, namespace: str, name: str, *, held: bool) -> Manifest:
+    def look() -> Manifest | None:
+        body = world.certificate(namespace, name)
+        return body if (FINALIZER in body["metadata"].get("finalizers", [])) is held else None
+
+    return wait(look, f"the finalizer of {name} to be {'set' if held else 'gone'}")
+
+
+def _wait_gone(world: World, namespace: str, name: str) -> None:
+    wait(lambda: True if world.api.get("Certificate", namespace, name) is None else None, f"{name} to be let go")
+
+
+def test_revoked_and_taken_back(world: World, namespace: str) -> None:
+    """All that was issued is revoked; then there is a new certificate, and a new key whatever rotationPolicy."""
+    world.apply(certificate(namespace, "web", privateKey={"rotationPolicy": "Never"}))
+    first = world.wait_ready(namespace, "web")
+    world.apply(certificate(namespace, "web", dnsNames=["a.example.com"], privateKey={"rotationPolicy": "Never"}))
+    second = world.wait_ready(namespace, "web")
+    before = world.secret(namespace, "web-tls")
+
+    body = _revoke(world, namespace, "web", "keyCompromise")
+
+    revoked = condition(body, "Revoked") or {}
+    assert (revoked["status"], revoked["reason"]) == ("True", "keyCompromise")
+    assert "2 certificates are revoked" in revoked["message"]
+    assert condition(body, "Stalled") is not None
+    assert body["status"]["serialNumber"] == second["status"]["serialNumber"] != first["status"]["serialNumber"]
+    assert "renewalTime" not in body["status"]
+    rows = world.settled(body)
+    assert [row["state"] for row in rows] == ["revoked", "revoked"]
+    assert _told(world, [row["id"] for row in rows]) == {row["id"]: 1 for row in rows}
+    assert world.secret(namespace, "web-tls") == before
+    [key] = world.query("secure", "SELECT state FROM private_keys WHERE id = %(id)s", id=rows[1]["private_key_id"])
+    assert key["state"] == "compromised"
+
+    world.api.patch("Certificate", namespace, "web", {"spec": {"revocation": None}})
+    body = world.wait_ready(namespace, "web")
+    assert condition(body, "Revoked") is None
+    assert [row["state"] for row in world.settled(body)] == ["revoked", "revoked", "active"]
+    assert world.secret(namespace, "web-tls")["tls.key"] != before["tls.key"]
+
+
+def test_first_reason_stands_and_a_restart_writes_nothing(world: World, namespace: str) -> None:
+    """Another reason changes nothing but the words; a revoked object is left alone at a start."""
+    world.apply(certificate(namespace, "web"))
+    world.wait_ready(namespace, "web")
+    _revoke(world, namespace, "web", "superseded")
+    body = _revoke(world, namespace, "web", "affiliationChanged")
+    assert "the first reason stands, not affiliationChanged" in (condition(body, "Ready") or {})["message"]
+    assert (condition(body, "Revoked") or {})["reason"] == "superseded"
+    world.restart_controller()
+    assert world.certificate(namespace, "web")["metadata"]["resourceVersion"] == body["metadata"]["resourceVersion"]
+
+
+def test_deleted_and_revoked(world: World, namespace: str) -> None:
+    """A finalizer stands before anything is issued; deletion revokes all, and the Secret goes; also after a pause."""
+    for name in ("web", "late"):
+        world.apply(certificate(namespace, name, deletionPolicy="Revoke"))
+    bodies = [world.wait_ready(namespace, name) for name in ("web", "late")]
+    assert all(body["metadata"]["finalizers"] == [FINALIZER] for body in bodies)
+
+    world.api.delete("Certificate", namespace, "web")
+    _wait_gone(world, namespace, "web")
+    with world.quiet():
+        world.api.delete("Certificate", namespace, "late")
+        held = world.certificate(namespace, "late")
+        assert held["metadata"]["deletionTimestamp"]
+    _wait_gone(world, namespace, "late")
+
+    for body in bodies:
+        [row] = world.settled(body)
+        assert (row["state"], _told(world, [row["id"]])) == ("revoked", {row["id"]: 5})
+        assert world.api.get("Secret", namespace, body["spec"]["secretName"]) is None
+
+
+def test_deletion_policy_is_changed(world: World, namespace: str) -> None:
+    """Set back to Retain, even while the object is being deleted: it is let go, and all stays."""
+    world.apply(certificate(namespace, "web", deletionPolicy="Revoke"))
+    world.wait_ready(namespace, "web")
+    world.apply(certificate(namespace, "web", deletionPolicy="Retain"))
+    _wait_held(world, namespace, "web", held=False)
+    world.apply(certificate(namespace, "web", deletionPolicy="Revoke"))
+    body = _wait_held(world, namespace, "web", held=True)
+    with world.quiet():
+        world.api.delete("Certificate", namespace, "web")
+        world.api.patch("Certificate", namespace, "web", {"spec": {"deletionPolicy": "Retain"}})
+    _wait_gone(world, namespace, "web")
+    assert [row["state"] for row in world.settled(body)] == ["active"]
+    assert world.secret(namespace, "web-tls")["tls.crt"]
+
+
+def test_revoked_authority_issues_no_more(world: World, namespace: str) -> None:
+    """Its leaves are told why; its key stays unless it was compromised; a root cannot be revoked."""
+    world.apply(authority(namespace, "ca", ISSUING))
+    world.apply(policy(namespace, issued_by("ca", namespace)))
+    world.apply(certificate(namespace, "web", policyRef={"name": namespace}))
+    world.wait_ready(namespace, "web")
+    _revoke(world, namespace, "ca", "cessationOfOperation")
+    world.apply(certificate(namespace, "late", policyRef={"name": namespace}))
+    assert "is not Ready (Revoked)" in world.wait_refused(namespace, "late", "IssuerNotReady")["message"]
+    world.api.patch("Certificate", namespace, "ca", {"spec": {"revocation": None}})
+    world.wait_ready(namespace, "late")
+
+    world.apply(authority(namespace, "root", ROOT))
+    root = world.wait_ready(namespace, "root")
+    world.api.patch("Certificate", namespace, "root", {"spec": {"revocation": {"reason": "cACompromise"}}})
+    assert "trust anchor" in world.wait_refused(namespace, "root", "RevocationRefused")["message"]
+    assert [row["state"] for row in world.recorded(root)] == ["active"]
