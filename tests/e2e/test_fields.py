@@ -9,13 +9,14 @@ import pytest
 
 from clm.resources.usages import USAGES
 from tests.e2e import openssl
-from tests.e2e.manifests import ISSUING, ROOT, authority, certificate, issued_by, policy
+from tests.e2e.manifests import ISSUING, LEAF_USAGES, ROOT, authority, certificate, issued_by, policy
 
 if TYPE_CHECKING:
     from tests.e2e.world import World
     from tests.fix_x509 import GoX509
 
 _OWN_USAGE = "1.3.6.1.4.1.55555.1.7"
+_DC, _UID = "0.9.2342.19200300.100.1.25", "0.9.2342.19200300.100.1.1"
 
 # Keys, what is asked for, and what stands in the certificate: a usage that keys of the kind do not have is left out,
 # time stamping stands alone, and "encipher only" and "decipher only" go with key agreement only.
@@ -172,3 +173,42 @@ def test_when_it_is_renewed(world: World, namespace: str, field: str, value: obj
 def _subtrees(item: dict[str, list[str]]) -> dict[str, list[str] | None]:
     kinds = {"dns": "dnsDomains", "ip": "ipRanges", "emails": "emailAddresses", "uris": "uriDomains"}
     return {kind: item.get(field) for kind, field in kinds.items()}
+
+
+def test_literal_subject(world: World, namespace: str, go_x509: GoX509) -> None:
+    """The subject is the string, as OpenSSL writes it, in the order of RFC 4514 and with the types of RFC 5280.
+
+    The Policy judges every attribute of it, also those that `subject` does not have.
+    """
+    others = [{"oid": _DC, "values": ["example", "org"]}, {"oid": _UID, "values": ["web*"]}]
+    anything = {"values": ["*"]}
+    allowed = {
+        "commonName": {"values": ["web*"]},
+        "subject": {"organizationalUnits": anything, "organizations": anything, "otherAttributes": others},
+        "usages": LEAF_USAGES,
+    }
+    world.apply(policy(namespace, issued_by(ISSUING), allowed=allowed))
+    subject = 'UID=web-1,CN=web \\"1\\"\\, züri,OU=Shop,OU=A+O=B,DC=example,DC=org'
+    base = {"policyRef": {"name": namespace}, "dnsNames": None, "usages": ["digital signature", "client auth"]}
+    world.apply(certificate(namespace, "web", **base, literalSubject=subject.replace("ü", "\\c3\\BC")))
+    body = world.wait_ready(namespace, "web")
+    secret = world.secret(namespace, "web-tls")
+    openssl.verify(secret)
+    assert openssl.show(secret["tls.crt"]).subject == subject
+    (read,) = go_x509.read(openssl.split(secret["tls.crt"])[0])
+    assert [[(each["type"], each["tag"], each["value"]) for each in rdn] for rdn in read["subject"]] == [
+        [(_DC, 22, "org")],
+        [(_DC, 22, "example")],
+        [("2.5.4.10", 12, "B"), ("2.5.4.11", 12, "A")],
+        [("2.5.4.11", 12, "Shop")],
+        [("2.5.4.3", 12, 'web "1", züri')],
+        [(_UID, 12, "web-1")],
+    ]
+    recorded = world.query(
+        "core", "SELECT common_name FROM certificate_metadata WHERE id = %(id)s", id=body["status"]["certificateId"]
+    )
+    assert recorded == [{"common_name": 'web "1", züri'}]
+    world.apply(certificate(namespace, "bad", **base, literalSubject="UID=admin,DC=example,SN=Smith"))
+    message = world.wait_refused(namespace, "bad", "PolicyViolation")["message"]
+    assert f'UID ({_UID}) "admin" is not allowed; allowed: web*' in message
+    assert 'SN (2.5.4.4) "Smith" is not allowed; none is allowed' in message

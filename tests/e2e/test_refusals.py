@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tests.e2e.world import World
 
 _NOT_SUPPORTED: dict[str, dict[str, Any]] = {
-    "spec.literalSubject": {"literalSubject": "CN=a,O=b"},
     "spec.renewal": {"renewal": {"policy": "Disabled"}},
 }
 _POLICY_NOT_SUPPORTED: dict[str, dict[str, Any]] = {

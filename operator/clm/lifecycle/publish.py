@@ -194,7 +194,7 @@ def _annotations(publication: Publication) -> Mapping[str, str]:
         "clm-operator.io/revision": str(publication.revision),
         "clm-operator.io/policy-name": publication.policy_name,
         "clm-operator.io/issuer-name": publication.issuer_name,
-        "clm-operator.io/common-name": spec.common_name or "",
+        "clm-operator.io/common-name": publication.facts.common_name or "",
         # A list that would fill the space that Kubernetes gives to all annotations is left out: it tells nothing that
         # the certificate does not, and half of it would be taken for the whole.
         **{name: listed for name, listed in lists.items() if len(listed) <= _LIST_LIMIT},

@@ -15,6 +15,7 @@ from clm.pki import keys as pki_keys
 from clm.pki import sans, serial, tbs
 from clm.pki.algorithms import chosen_hash, signature_name
 from clm.pki.lint import lint
+from clm.pki.names import common_name_of
 from clm.resources.certificate import issuance_hash
 from clm.resources.records import Intent, NewPrivateKey
 from clm.settings import NAMESPACE
@@ -139,7 +140,7 @@ class RequestBuilder:
             ),
             not_before=not_before,
             not_after=not_after,
-            common_name=order.spec.common_name,
+            common_name=common_name_of(draft.certificate.subject),
             sans=sans.sans_as_records(order.spec),
             is_ca=order.spec.is_ca,
             reason=order.reason,

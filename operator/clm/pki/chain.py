@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from clm.pki.keys import key_spec_of, spki_der, supported
+from clm.pki.names import common_name_of
 from clm.pki.sans import as_record
 from clm.pki.serial import serial_to_bytes
 from clm.pki.usages import usage_names
@@ -61,14 +61,13 @@ def certificate_facts(der: bytes) -> CertificateFacts:
     aki = by_oid.get(x509.AuthorityKeyIdentifier.oid)
     names = by_oid.get(x509.SubjectAlternativeName.oid)
     public_key = supported(certificate.public_key())
-    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertificateFacts(
         serial_number=serial_to_bytes(certificate.serial_number),
         fingerprint_sha256=hashlib.sha256(der).digest(),
         spki_sha256=hashlib.sha256(spki_der(public_key)).digest(),
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
-        common_name=str(common_names[0].value) if common_names else None,
+        common_name=common_name_of(certificate.subject),
         sans=tuple(map(as_record, names)) if isinstance(names, x509.SubjectAlternativeName) else (),
         subject_key_identifier=ski.digest if isinstance(ski, x509.SubjectKeyIdentifier) else b"",
         authority_key_identifier=aki.key_identifier if isinstance(aki, x509.AuthorityKeyIdentifier) else None,

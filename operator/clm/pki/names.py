@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from clm.errors import InvalidInput
+from clm.pki.literal_subject import parse_literal_subject
 from clm.pki.text import quoted
 from clm.resources.problems import build_all
 
@@ -62,10 +63,23 @@ def distinguished_name(subject: Subject, common_name: str | None) -> x509.Name:
 
 
 def subject_name(spec: CertificateSpec) -> x509.Name:
-    """Build the subject of a certificate: of a request that somebody brought, as it is written there."""
+    """Build the subject of a certificate: of a request that somebody brought, as it is written there.
+
+    Raises InvalidInput as `distinguished_name` and `parse_literal_subject` do.
+    """
+    if spec.literal_subject is not None:
+        return parse_literal_subject(spec.literal_subject)
     if spec.signing_request is not None:
         return x509.load_der_x509_csr(spec.signing_request.der).subject
     return distinguished_name(spec.subject, spec.common_name)
+
+
+def subject_makers(spec: CertificateSpec) -> Iterator[Callable[[], object]]:
+    """Iterate over what makes the subject, or each attribute of it, or raises InvalidInput."""
+    if spec.literal_subject is not None:
+        yield partial(parse_literal_subject, spec.literal_subject)
+    else:
+        yield from attribute_makers(spec.subject, spec.common_name)
 
 
 def attribute_makers(subject: Subject, common_name: str | None) -> Iterator[Callable[[], _NameAttribute]]:
@@ -78,6 +92,12 @@ def attribute_makers(subject: Subject, common_name: str | None) -> Iterator[Call
         yield partial(_text, NameOID.COMMON_NAME, common_name, "spec.commonName", most=_COMMON_NAME_MOST)
     if subject.serial_number:
         yield partial(_serial_number, subject.serial_number)
+
+
+def common_name_of(name: x509.Name) -> str | None:
+    """First common name of a subject, which is what people call it by; None when it has none."""
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else None
 
 
 def name_text(name: x509.Name) -> str:
@@ -105,4 +125,8 @@ def _text(oid: x509.ObjectIdentifier, value: str, field: str, *, most: int) -> _
         raise InvalidInput(field, "has characters that cannot be printed")
     if not 0 < len(value) <= most:
         raise InvalidInput(field, f"must have 1 to {most} characters, not {len(value)}")
-    return x509.NameAttribute(oid, value)
+    try:
+        return x509.NameAttribute(oid, value)
+    except ValueError:
+        # cryptography counts octets of a common name where RFC 5280 appendix A.1 counts characters.
+        raise InvalidInput(field, f"must have {most} octets at most in UTF-8, not {len(value.encode())}") from None

@@ -90,7 +90,7 @@ def check_names(spec: CertificateSpec) -> None:
     Raises one InvalidInput that tells everything it cannot carry.
     """
     makers: list[Callable[[], object]] = [
-        *names.attribute_makers(spec.subject, spec.common_name),
+        *names.subject_makers(spec),
         *sans.name_makers(spec),
         partial(usages.key_usage, spec.usages, algorithm=spec.private_key.key.algorithm),
         partial(usages.extended_key_usage, spec.usages),

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from clm.pki.text import quoted
 from clm.pki.usages import canonical
+from clm.policy.subjects import common_name_violations, subject_violations
+from clm.policy.violations import Violation, not_allowed, values_are_allowed
 from clm.policy.wildcard import matches_any
 from clm.resources.duration import format_duration
 
@@ -19,11 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from clm.resources.certificate import CertificateSpec
-    from clm.resources.policy import AllowedValues, PolicySpec
-
-
-_SHOWN = 8
-"""Allowed values that a message lists: it ends up in a condition, once for every violation."""
+    from clm.resources.policy import PolicySpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +31,6 @@ class Request:
     spec: CertificateSpec
     namespace: str
     namespace_labels: Mapping[str, str]
-
-
-class Violation(NamedTuple):
-    """One reason why a Certificate may not be issued: the field, the rule, and what to change."""
-
-    field: str
-    rule: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +68,13 @@ def namespace_is_selected(request: Request, policy: PolicySpec) -> Iterator[Viol
 def names_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Violation]:
     """Common name, DNS names, URIs and e-mail addresses fit allowed values."""
     spec, allowed = request.spec, policy.allowed
-    common_names = (spec.common_name,) if spec.common_name else ()
-    yield from _values("spec.commonName", "allowed.commonName", common_names, allowed.common_name, indexed=False)
-    yield from _values("spec.dnsNames", "allowed.dnsNames", spec.dns_names, allowed.dns_names)
-    yield from _values("spec.uris", "allowed.uris", spec.uris, allowed.uris)
-    yield from _values("spec.emailAddresses", "allowed.emailAddresses", spec.email_addresses, allowed.email_addresses)
+    yield from common_name_violations(spec, allowed.common_name)
+    for field, values, patterns in (
+        ("dnsNames", spec.dns_names, allowed.dns_names),
+        ("uris", spec.uris, allowed.uris),
+        ("emailAddresses", spec.email_addresses, allowed.email_addresses),
+    ):
+        yield from values_are_allowed(f"spec.{field}", f"allowed.{field}", values, patterns)
 
 
 def addresses_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Violation]:
@@ -95,7 +87,7 @@ def addresses_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Viol
     networks = [ipaddress.ip_network(cidr, strict=False) for cidr in allowed.cidrs] if allowed is not None else []
     for index, text in enumerate(addresses):
         if not any(_within(text, network) for network in networks):
-            yield _not_allowed(
+            yield not_allowed(
                 f"spec.ipAddresses[{index}]", "allowed.ipAddresses", text, allowed.cidrs if allowed else ()
             )
 
@@ -113,7 +105,7 @@ def other_names_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Vi
         by_oid[allowed.oid] = by_oid.get(allowed.oid, ()) + allowed.values
     for index, other in enumerate(request.spec.other_names):
         if not matches_any(by_oid.get(other.oid, ()), other.utf8_value):
-            yield _not_allowed(
+            yield not_allowed(
                 f"spec.otherNames[{index}]",
                 "allowed.otherNames",
                 f"{other.oid}={other.utf8_value}",
@@ -123,26 +115,7 @@ def other_names_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Vi
 
 def subject_is_allowed(request: Request, policy: PolicySpec) -> Iterator[Violation]:
     """Every subject attribute fits allowed values."""
-    subject, allowed = request.spec.subject, policy.allowed.subject
-    for field, attribute in (
-        ("organizations", "organizations"),
-        ("countries", "countries"),
-        ("organizationalUnits", "organizational_units"),
-        ("localities", "localities"),
-        ("provinces", "provinces"),
-        ("streetAddresses", "street_addresses"),
-        ("postalCodes", "postal_codes"),
-    ):
-        yield from _values(
-            f"spec.subject.{field}",
-            f"allowed.subject.{field}",
-            getattr(subject, attribute),
-            getattr(allowed, attribute),
-        )
-    serial = (subject.serial_number,) if subject.serial_number else ()
-    yield from _values(
-        "spec.subject.serialNumber", "allowed.subject.serialNumber", serial, allowed.serial_number, indexed=False
-    )
+    yield from subject_violations(request.spec, policy.allowed.subject)
 
 
 def usages_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Violation]:
@@ -151,7 +124,7 @@ def usages_are_allowed(request: Request, policy: PolicySpec) -> Iterator[Violati
     bits = set(map(canonical, allowed))
     for usage in request.spec.usages:
         if canonical(usage) not in bits:
-            yield _not_allowed("spec.usages", "allowed.usages", usage, allowed)
+            yield not_allowed("spec.usages", "allowed.usages", usage, allowed)
 
 
 def ca_is_allowed(request: Request, policy: PolicySpec) -> Iterator[Violation]:
@@ -180,7 +153,7 @@ def private_key_is_within_bounds(request: Request, policy: PolicySpec) -> Iterat
     """Algorithm, size and rotation of the key are as the Policy wants them."""
     key, bounds = request.spec.private_key.key, policy.constraints
     if bounds.algorithms is not None and key.algorithm not in bounds.algorithms:
-        yield _not_allowed(
+        yield not_allowed(
             "spec.privateKey.algorithm", "constraints.privateKey.algorithms", key.algorithm, bounds.algorithms
         )
     least, most = bounds.min_size.get(key.algorithm), bounds.max_size.get(key.algorithm)
@@ -216,27 +189,6 @@ CHECKS = (
     duration_is_within_bounds,
     private_key_is_within_bounds,
 )
-
-
-def _values(
-    field: str, rule: str, values: tuple[str, ...], allowed: AllowedValues | None, *, indexed: bool = True
-) -> Iterator[Violation]:
-    if allowed is not None and allowed.required and not values:
-        yield Violation(field, rule, f"{field}: is required")
-    patterns = allowed.values if allowed is not None else ()
-    for index, value in enumerate(values):
-        if not matches_any(patterns, value):
-            yield _not_allowed(f"{field}[{index}]" if indexed else field, rule, value, patterns)
-
-
-def _not_allowed(field: str, rule: str, value: str, allowed: tuple[str, ...]) -> Violation:
-    listed = f"allowed: {_listed(allowed)}" if allowed else f"none is allowed (spec.{rule})"
-    return Violation(field, rule, f"{field}: {quoted(value)} is not allowed; {listed}")
-
-
-def _listed(allowed: tuple[str, ...]) -> str:
-    shown = ", ".join(allowed[:_SHOWN])
-    return f"{shown} and {len(allowed) - _SHOWN} more" if len(allowed) > _SHOWN else shown
 
 
 def _within(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

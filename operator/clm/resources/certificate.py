@@ -94,6 +94,7 @@ class CertificateSpec:
     email_addresses: tuple[str, ...] = ()
     other_names: tuple[OtherName, ...] = ()
     subject: Subject
+    literal_subject: str | None = None
     duration: timedelta
     renew_before: timedelta | None = None
     renew_before_percentage: int | None = None
@@ -137,6 +138,7 @@ def parse_certificate(spec: Mapping[str, Any]) -> CertificateSpec:
         email_addresses=reader.texts("emailAddresses"),
         other_names=read_other_names(reader.children("otherNames")),
         subject=read_subject(reader.child("subject")),
+        literal_subject=reader.text("literalSubject"),
         duration=reader.duration("duration") or DEFAULT_DURATION,
         renew_before=reader.duration("renewBefore"),
         renew_before_percentage=reader.integer("renewBeforePercentage", minimum=1, maximum=99),
@@ -189,6 +191,8 @@ def issuance_hash(spec: CertificateSpec) -> bytes:
     # What came later counts only where it is set: the hash of a spec without it is what it always was.
     if spec.signature_algorithm is not None:
         content["signatureAlgorithm"] = spec.signature_algorithm
+    if spec.literal_subject is not None:
+        content["literalSubject"] = spec.literal_subject
     if spec.signing_request is not None:
         content["request"] = spec.signing_request.content_sha256
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from clm.resources.keys import SIZES_IN_HSM
+from clm.resources.subject import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,23 +45,25 @@ def contradictions(spec: CertificateSpec) -> Iterator[Problem]:
 def _names_something(spec: CertificateSpec) -> Iterator[Problem]:
     if spec.request is not None and spec.signing_request is None:
         return  # it has not been read yet
-    names = (spec.common_name, spec.dns_names, spec.ip_addresses, spec.uris, spec.email_addresses, spec.other_names)
-    subject = spec.subject
-    attributes = (
-        subject.organizations,
-        subject.countries,
-        subject.organizational_units,
-        subject.localities,
-        subject.provinces,
-        subject.street_addresses,
-        subject.postal_codes,
-        subject.serial_number,
+    names = (
+        spec.common_name,
+        spec.literal_subject,
+        spec.dns_names,
+        spec.ip_addresses,
+        spec.uris,
+        spec.email_addresses,
+        spec.other_names,
     )
-    if not any(names) and not any(attributes):
+    if not any(names) and spec.subject == Subject():
         yield (
             "spec" if spec.request is None else "spec.request",
             "must have a commonName, a subject, or one of dnsNames, ipAddresses, uris, emailAddresses, otherNames",
         )
+
+
+def _has_one_subject(spec: CertificateSpec) -> Iterator[Problem]:
+    if spec.literal_subject is not None and (spec.common_name is not None or spec.subject != Subject()):
+        yield "spec.literalSubject", "excludes subject and commonName"
 
 
 def _lasts_long_enough(spec: CertificateSpec) -> Iterator[Problem]:
@@ -178,6 +181,7 @@ def _shown(text: str) -> str:
 
 _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _names_something,
+    _has_one_subject,
     _lasts_long_enough,
     _is_renewed_once_within_its_life,
     _is_revoked_as_what_it_is,

@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 _ALGORITHMS: tuple[KeyAlgorithm, ...] = ("RSA", "ECDSA", "Ed25519")
 _ENFORCE = "Enforce"
+_HAVE_FIELDS = {
+    "2.5.4.3": "spec.allowed.commonName",
+    "2.5.4.5": "spec.allowed.subject.serialNumber",
+    "2.5.4.6": "spec.allowed.subject.countries",
+    "2.5.4.7": "spec.allowed.subject.localities",
+    "2.5.4.8": "spec.allowed.subject.provinces",
+    "2.5.4.9": "spec.allowed.subject.streetAddresses",
+    "2.5.4.10": "spec.allowed.subject.organizations",
+    "2.5.4.11": "spec.allowed.subject.organizationalUnits",
+    "2.5.4.17": "spec.allowed.subject.postalCodes",
+}
+"""Attributes of a subject that the Policy names, by object identifier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +84,15 @@ class AllowedOtherName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedAttribute:
+    """Values that subject attributes of one object identifier may have, which only `literalSubject` can say."""
+
+    oid: str
+    values: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedSubject:
     """What each attribute of the subject may be; None: the attribute is not allowed."""
 
@@ -83,6 +104,7 @@ class AllowedSubject:
     street_addresses: AllowedValues | None = None
     postal_codes: AllowedValues | None = None
     serial_number: AllowedValues | None = None
+    other_attributes: tuple[AllowedAttribute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +202,7 @@ def _allowed(reader: Reader) -> Allowed:
             street_addresses=_values(subject, "streetAddresses"),
             postal_codes=_values(subject, "postalCodes"),
             serial_number=_values(subject, "serialNumber"),
+            other_attributes=tuple(map(_attribute, subject.children("otherAttributes"))),
         ),
         usages=reader.texts("usages") if reader.peek("usages") is not None else None,
         is_ca=reader.flag("isCA"),
@@ -210,6 +233,13 @@ def _other_name(reader: Reader) -> AllowedOtherName:
     return AllowedOtherName(
         oid=reader.required_text("oid"), values=reader.texts("values"), required=reader.flag("required")
     )
+
+
+def _attribute(reader: Reader) -> AllowedAttribute:
+    oid = reader.required_text("oid")
+    if oid in _HAVE_FIELDS:
+        reader.problem("oid", f"{oid} has a field of its own: {_HAVE_FIELDS[oid]}")
+    return AllowedAttribute(oid=oid, values=reader.texts("values"), required=reader.flag("required"))
 
 
 def _constraints(reader: Reader) -> Constraints:

@@ -49,6 +49,18 @@ def test_by_its_field(field: str) -> None:
     assert _told(BAD[field]) == [field]
 
 
+def test_a_common_name_is_counted_in_octets() -> None:
+    """As the library does that writes it: 33 letters of two octets are too long."""
+    assert _told({"commonName": "é" * 33}) == ["spec.commonName"]
+    check_names(parse_certificate({**LEAF, "commonName": "é" * 32}))
+
+
+def test_a_literal_subject_is_read() -> None:
+    """It is held against RFC 4514 and appendix A.1 of RFC 5280 before anything is made for it."""
+    assert _told({"literalSubject": "CN=a,C=Germany"}) == ["spec.literalSubject"]
+    check_names(parse_certificate({**LEAF, "literalSubject": "CN=a,C=DE"}))
+
+
 def test_all_at_once() -> None:
     """Mistakes in every field are all told, not the first one only."""
     spec: dict[str, Any] = {}

@@ -83,6 +83,12 @@ def test_empty_is_absent(absent: object) -> None:
         ({"usages": ["server auth", "magic"]}, "spec.usages[1]", '"magic" is neither an object identifier nor'),
         ({"usages": ["1.3.06"]}, "spec.usages[0]", '"1.3.06" is neither an object identifier nor'),
         ({"signatureAlgorithm": "SHA1WithRSA"}, "spec.signatureAlgorithm", "must be one of SHA256WithRSA, "),
+        ({"literalSubject": "CN=web", "commonName": "web"}, "spec.literalSubject", "excludes subject and commonName"),
+        (
+            {"commonName": None, "literalSubject": "CN=web", "subject": {"organizations": ["A"]}},
+            "spec.literalSubject",
+            "excludes subject and commonName",
+        ),
         ({"revisionHistoryLimit": 0}, "spec.revisionHistoryLimit", "must be a whole number from 1"),
         (
             {"isCA": True, "privateKey": {"algorithm": "RSA", "size": 8192}},
@@ -132,7 +138,6 @@ def test_tells_all_mistakes_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"literalSubject": "CN=web"}, "spec.literalSubject"),
         ({"renewal": {"suggested": True}}, "spec.renewal.suggested"),
         ({"authority": {"crl": {"delta": True}}, "isCA": True}, "spec.authority.crl.delta"),
         ({"issuerRef": {"name": "x"}}, "spec.issuerRef"),

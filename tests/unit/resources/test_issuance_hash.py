@@ -83,6 +83,8 @@ CHANGES: list[dict[str, Any]] = [
     {"nameConstraints": {"critical": True, "excluded": {"dnsDomains": ["shop.svc"]}}},
     {"signatureAlgorithm": "ECDSAWithSHA256"},
     {"signatureAlgorithm": "ECDSAWithSHA384"},
+    {"commonName": None, "subject": None, "literalSubject": "CN=web,O=A"},
+    {"commonName": None, "subject": None, "literalSubject": "O=A,CN=web"},
     {"isCA": False, "maxPathLen": None, "nameConstraints": None},
 ]
 
