@@ -28,6 +28,7 @@ from clm.controllers.certificates import CertificateController
 from clm.controllers.integrity import IntegrityController, IntegrityMetrics
 from clm.controllers.key_rotations import KeyRotationController
 from clm.controllers.key_states import KeyStateController
+from clm.controllers.keystore_passwords import PasswordWatch
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
@@ -122,6 +123,7 @@ class Controller:
     relay: Relay
     integrity: IntegrityController
     key_states: KeyStateController
+    password_watch: PasswordWatch
     upkeep: UpkeepController
     sealing: SealingController
     acts: ControllerActs
@@ -315,6 +317,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             survey=SecureSurvey(secure, cluster_id=settings.cluster_id),
             metrics=IntegrityMetrics(metrics.registry),
         ),
+        password_watch=PasswordWatch(view=view, client=dependencies.watch_client, changed=certificates.look_closely),
         key_states=KeyStateController(
             store=KeyActStore(secure, **audit),
             authorities=authorities,

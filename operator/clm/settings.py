@@ -95,6 +95,8 @@ class Settings:
     """When, after a start, databases, cluster and token are compared first."""
     integrity_interval_s: float = 3600.0
     """How often they are compared then."""
+    keystore_password_interval_s: float = 300.0
+    """How often it is asked whether the Secret with the password of a keystore has changed."""
     key_state_interval_s: float = 15.0
     """How often it is asked whether a CA key was suspended or resumed."""
     cryptoperiod_ca_signing_days: int = 1095

@@ -123,6 +123,7 @@ async def _run(
             ("deletions", _sweep_deletions(controller)),
             ("integrity", _compare(controller)),
             ("key states", controller.key_states.run(interval_s=controller.settings.key_state_interval_s)),
+            ("keystore passwords", _watch_passwords(controller)),
             ("upkeep", _keep_up(controller)),
             ("deleted policies", _sweep_policies(controller)),
             ("sealing", controller.sealing.run(interval_s=controller.settings.audit_seal_interval_s)),
@@ -165,6 +166,10 @@ async def _first(event: asyncio.Event, parts: list[asyncio.Task[None]]) -> None:
 async def _sweep_deletions(controller: Controller) -> None:
     client, settings = controller.dependencies.watch_client, controller.settings
     await controller.certificates.run_sweep(client, interval_s=settings.deletion_sweep_interval_s)
+
+
+async def _watch_passwords(controller: Controller) -> None:
+    await controller.password_watch.run(interval_s=controller.settings.keystore_password_interval_s)
 
 
 async def _sweep_policies(controller: Controller) -> None:

@@ -21,10 +21,9 @@ from clm.cluster.secrets import (
     TLS,
     SecretContent,
 )
-from clm.errors import SecretTooLarge
 from clm.lifecycle.inventory import Listed, inventory_entry
 from clm.lifecycle.keystore_passwords import NO_PASSWORDS, Passwords
-from clm.lifecycle.secret_files import further_files
+from clm.lifecycle.secret_files import check_size, further_files
 from clm.pki import chain as pki_chain
 from clm.pki import keys as pki_keys
 
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from clm.storage.secure.history import HistoryStore
 
 
-DATA_LIMIT = 1024 * 1024
-"""Bytes of all values in a Secret's data (MaxSecretSize of Kubernetes)."""
 _LIST_LIMIT = 32 * 1024
 
 
@@ -152,7 +149,7 @@ def secret_content(publication: Publication) -> SecretContent:
         data |= further_files(
             spec, key=key, bundle=bundle, passwords=publication.passwords.by_path, created=publication.facts.not_before
         )
-    _check_size(spec, data)
+    check_size(spec, data)
     return SecretContent(
         namespace=publication.owner.namespace,
         name=spec.secret_name,
@@ -161,16 +158,6 @@ def secret_content(publication: Publication) -> SecretContent:
         labels={**spec.secret_labels, paths.MANAGED_LABEL: "true"},
         annotations={**spec.secret_annotations, **_from_template(spec), **_annotations(publication)},
     )
-
-
-def _check_size(spec: CertificateSpec, data: Mapping[str, bytes]) -> None:
-    size = sum(map(len, data.values()))
-    if size > DATA_LIMIT:
-        sizes = ", ".join(f"{name} {len(value)}" for name, value in data.items())
-        raise SecretTooLarge(
-            f"the Secret {spec.secret_name} would have {size} bytes ({sizes}), and Kubernetes takes {DATA_LIMIT}; "
-            "ask for fewer forms (spec.keystores, spec.additionalOutputFormats) or fewer names"
-        )
 
 
 def _from_template(spec: CertificateSpec) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clm.errors import SecretTooLarge
 from clm.pki import keys as pki_keys
 from clm.pki.keystores import jks, pkcs12
 from clm.pki.keystores.salts import Salts
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 COMBINED_PEM = "tls-combined.pem"
 KEY_DER = "key.der"
 JKS_KEYSTORE, JKS_TRUSTSTORE = "keystore.jks", "truststore.jks"
+DATA_LIMIT = 1024 * 1024
+"""Bytes of all values in a Secret's data (MaxSecretSize of Kubernetes)."""
 PKCS12_KEYSTORE, PKCS12_TRUSTSTORE = "keystore.p12", "truststore.p12"
 
 
@@ -52,6 +55,17 @@ def further_files(
     if wanted.pkcs12 is not None:
         files |= _pkcs12(wanted.pkcs12, private_key, chain, roots, password=passwords[wanted.pkcs12.path])
     return files
+
+
+def check_size(spec: CertificateSpec, data: Mapping[str, bytes]) -> None:
+    """Raise SecretTooLarge where the files of a Secret are more than Kubernetes takes."""
+    size = sum(map(len, data.values()))
+    if size > DATA_LIMIT:
+        sizes = ", ".join(f"{name} {len(value)}" for name, value in data.items())
+        raise SecretTooLarge(
+            f"the Secret {spec.secret_name} would have {size} bytes ({sizes}), and Kubernetes takes {DATA_LIMIT}; "
+            "ask for fewer forms (spec.keystores, spec.additionalOutputFormats) or fewer names"
+        )
 
 
 def _jks(

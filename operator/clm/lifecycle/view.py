@@ -74,6 +74,7 @@ class Entry:
     key_identifier: str | None
     authority: AuthoritySpec | None = None
     ends: bool = False
+    password_secrets: tuple[tuple[str, str], ...] = ()
     body: dict[str, Any] | None = field(default=None, repr=False)
 
     def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
@@ -340,6 +341,7 @@ def _entry(body: dict[str, Any]) -> Entry:
         key_identifier=status.key_identifier if spec.get("isCA") is True else None,
         authority=_authority(spec) if spec.get("isCA") is True else None,
         ends=finalizer_differs(body) or is_deleted_to_revoke(body),
+        password_secrets=status.password_secrets,
         body=body,
     )
 

@@ -25,11 +25,6 @@ def means_nothing(value: object) -> bool:
     return value is None or value is False or (isinstance(value, str | Sequence | Mapping) and not value)
 
 
-def set_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that are there, without those that are null or empty."""
-    return {name: value for name, value in body.items() if value not in (None, [], {})}
-
-
 class Report:
     """What reading one manifest found: problems, and the readers that know what was left unread."""
 

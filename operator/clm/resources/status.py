@@ -34,6 +34,8 @@ class CertificateStatus:
     key_identifier: str | None = None
     secret_uid: str | None = None
     secret_resource_version: str | None = None
+    password_secrets: tuple[tuple[str, str], ...] = ()
+    """Name and resource version of each Secret that the password of a keystore was read from."""
     secret_repairs: int | None = None
     secret_repaired_at: datetime | None = None
 
@@ -60,6 +62,7 @@ def parse_status(status: object) -> CertificateStatus:
         key_identifier=_text(body.get("keyIdentifier")),
         secret_uid=_text(secret.get("uid")),
         secret_resource_version=_text(secret.get("resourceVersion")),
+        password_secrets=_password_secrets(body.get("keystorePasswords")),
         secret_repairs=_integer(secret.get("repairs")),
         secret_repaired_at=parse_time(secret.get("lastRepairTime")),
     )
@@ -74,6 +77,13 @@ def parse_time(value: object) -> datetime | None:
         return moment.astimezone(UTC) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
+
+
+def _password_secrets(secrets: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(secrets, list | tuple):
+        return ()
+    pairs = ((_text(item.get("name")), _text(item.get("resourceVersion"))) for item in map(_mapping, secrets))
+    return tuple((name, version) for name, version in pairs if name and version)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -97,10 +97,10 @@ def test_no_cluster_is_made_by_the_package(tmp_path: Path) -> None:
 
 def test_what_the_tests_lack_is_named() -> None:
     """Where nothing may be installed, the message has every package."""
-    lacking = "apt_can() { false; }; database_test_packages() { printf '%s\\n' one two; }; find_python; test_packages"
-    done = functions(lacking)
+    lacking = "apt_can() { false; }; database_test_packages() { printf '%s\\n' one two; }; "
+    done = functions(f"{lacking} java_test_packages() {{ echo three; }}; find_python; test_packages")
     assert done.returncode == 1
-    assert "sudo apt-get install -y one two\n" in done.stderr
+    assert "sudo apt-get install -y one two three\n" in done.stderr
 
 
 @pytest.mark.slow

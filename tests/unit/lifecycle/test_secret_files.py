@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from clm.lifecycle.secret_files import further_files
+from clm.errors import SecretTooLarge
+from clm.lifecycle.secret_files import DATA_LIMIT, check_size, further_files
 from clm.pki.chain import Bundle, to_pem
 from clm.pki.keys import generate, load_pem_private_key
 from clm.pki.keys import to_pem as key_to_pem
@@ -75,3 +76,11 @@ def test_nothing_is_added_that_was_not_asked_for(keys: dict[KeyAlgorithm, Privat
 def _public(key: bytes, form: str) -> bytes:
     command = ["openssl", "pkey", "-inform", form, "-pubout"]
     return subprocess.run(command, input=key, capture_output=True, check=True, timeout=20).stdout
+
+
+def test_a_secret_that_is_too_large_is_told_before_it_is_sent() -> None:
+    """With the size of every file; exactly what Kubernetes takes is taken."""
+    spec = parse_certificate({"policyRef": {"name": "p"}, "secretName": "web-tls", "dnsNames": ["a.example"]})
+    check_size(spec, {"tls.crt": b"x" * (DATA_LIMIT - 1), "tls.key": b"x"})
+    with pytest.raises(SecretTooLarge, match=r"Secret web-tls would have 1048577 bytes \(tls.crt 1048576, tls.key 1\)"):
+        check_size(spec, {"tls.crt": b"x" * DATA_LIMIT, "tls.key": b"x"})

@@ -1,0 +1,58 @@
+"""Notices that the password of a keystore has changed, or that its Secret has gone.
+
+Only CLM's own Secrets are watched: with all of them, whatever anybody keeps in the cluster would pass through here. So
+each Secret with a password is asked for its version now and then, by name and without its content, and the version is
+held against the one that the status says was used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from clm.cluster import paths
+from clm.cluster.client import METADATA_ONLY
+from clm.errors import ClmError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clm.cluster.client import ApiClient
+    from clm.lifecycle.view import ClusterView, Key
+
+logger = logging.getLogger(__name__)
+
+
+class PasswordWatch:
+    """Asks one after the other. `changed(key)` is told of each Certificate whose keystores have another password."""
+
+    def __init__(self, *, view: ClusterView, client: ApiClient, changed: Callable[[Key], None]) -> None:
+        self._view = view
+        self._client = client
+        self._changed = changed
+
+    async def run(self, *, interval_s: float) -> None:
+        """Ask again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.look()
+            except ClmError as error:
+                logger.warning("the passwords of keystores are asked for later: %s", error)
+
+    async def look(self) -> None:
+        """Ask once for every Secret that a Certificate's password was read from. Raises ClusterUnavailable."""
+        users: defaultdict[tuple[str, str], list[tuple[Key, str]]] = defaultdict(list)
+        for key, entry in self._view.items():
+            # What is not Ready looks again by itself.
+            for name, version in entry.password_secrets if entry.ready else ():
+                users[key.namespace, name].append((key, version))
+        for (namespace, name), known in users.items():
+            found = await self._client.get(paths.secret(namespace, name), accept=METADATA_ONLY)
+            current = found["metadata"]["resourceVersion"] if found is not None else None
+            for key, used in known:
+                if current != used:
+                    logger.info("%s: the Secret %s with the password of its keystore has changed", key, name)
+                    self._changed(key)
