@@ -1,4 +1,4 @@
-"""From signed bytes and a signature to a certificate."""
+"""From signed bytes and a signature to a certificate, or to a CRL."""
 
 from __future__ import annotations
 
@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from clm.resources.keys import KeySpec
 
 
+_CERTIFICATE_FIELDS = ("version", "serialNumber")
+"""What stands before the signature algorithm in a TBSCertificate (RFC 5280 4.1)."""
+_CRL_FIELDS = ("version",)
+"""What stands before it in a TBSCertList (RFC 5280 5.1)."""
+
+
 def assemble(tbs: bytes, signature: bytes, *, spec: KeySpec) -> bytes:
     """Write a Certificate in DER: SEQUENCE {tbsCertificate, signatureAlgorithm, signature} (RFC 5280 4.1).
 
     `spec` is the issuer's key. Raises SignatureInvalid when the to-be-signed bytes name an algorithm that it does not
     sign with: the two must agree (RFC 5280 4.1.1.2).
     """
-    algorithm = _inner_algorithm(tbs)
+    return _enclosed(tbs, _inner_algorithm(tbs), signature, spec=spec)
+
+
+def assemble_crl(tbs: bytes, signature: bytes, *, spec: KeySpec) -> bytes:
+    """Write a CertificateList in DER, of the same three parts (RFC 5280 5.1). Raises as `assemble` does."""
+    return _enclosed(tbs, _inner_algorithm(tbs, after=_CRL_FIELDS), signature, spec=spec)
+
+
+def _enclosed(tbs: bytes, algorithm: bytes, signature: bytes, *, spec: KeySpec) -> bytes:
     identified_hash(algorithm, spec)
     # A BIT STRING begins with the number of unused bits in its last octet: none.
     return der.tlv(der.SEQUENCE, tbs + algorithm + der.tlv(der.BIT_STRING, b"\x00" + signature))
@@ -51,10 +65,10 @@ def verify_signature(tbs: bytes, signature: bytes, *, public_key: PublicKey, has
         raise SignatureInvalid("the token's signature does not verify under the issuer's public key") from None
 
 
-def _inner_algorithm(tbs: bytes) -> bytes:
-    """Cut AlgorithmIdentifier out of a TBSCertificate: it follows version and serialNumber (RFC 5280 4.1)."""
+def _inner_algorithm(tbs: bytes, *, after: tuple[str, ...] = _CERTIFICATE_FIELDS) -> bytes:
+    """Cut AlgorithmIdentifier out of to-be-signed bytes: it follows these fields."""
     at = der.header_size(tbs)
-    for _ in ("version", "serialNumber"):
+    for _ in after:
         at = der.end(tbs, at)
     return tbs[at : der.end(tbs, at)]
 
