@@ -16,6 +16,7 @@ ClmError
 │   │   └── Overtaken       somebody changed a Secret while it was put right; tells who
 │   ├── AlreadyExists       an object of that name stands (HTTP 409 on create)
 │   ├── RevisionTaken       another worker has already written this revision's intent
+│   ├── CrlOvertaken        another controller has published a CRL since the one to be replaced was looked up
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
 ├── KeyPending              a key is being generated; the object is called when it is there
 ├── NotFound                the API server has no such object (HTTP 404)
@@ -116,6 +117,10 @@ class AlreadyExists(Conflict):
 
 class RevisionTaken(Conflict):
     """Another worker has already written the intent of this revision."""
+
+
+class CrlOvertaken(Conflict):
+    """Another controller has published a CRL since the one to be replaced was looked up."""
 
 
 class NotOurs(Conflict):

@@ -59,6 +59,7 @@ from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
+from clm.publishing import build_publishing
 from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
 from clm.storage.core.metadata import MetadataStore
@@ -80,6 +81,7 @@ from clm.storage.secure.survey import SecureSurvey
 from clm.upkeep import build_eraser, build_integrity, build_retention
 
 if TYPE_CHECKING:
+    from clm.controllers.publishing import PublishingController
     from clm.settings import Settings
 
 
@@ -126,6 +128,7 @@ class Controller:
     password_watch: PasswordWatch
     upkeep: UpkeepController
     sealing: SealingController
+    publishing: PublishingController
     acts: ControllerActs
     events: EventRecorder
     metrics: Metrics
@@ -182,11 +185,12 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     schedule = Schedule(renewals=renewals, metadata=metadata)
     outbox = OutboxStore(secure, cluster_id=settings.cluster_id)
     rsa_keys = RsaKeys(dependencies.keygen, ready=queue.add)
+    throwaway = ThrowawayKeys()
     requests = RequestBuilder(
         token=token,
         keyring=keyring,
         private_keys=PrivateKeyStore(secure),
-        throwaway=ThrowawayKeys(),
+        throwaway=throwaway,
         rsa_keys=rsa_keys,
     )
     issuance = Issuance(
@@ -331,6 +335,21 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             registry=metrics.registry,
         ),
         sealing=_build_sealing(settings, dependencies, keys=keys, hsm_keys=hsm_keys, metrics=metrics),
+        publishing=build_publishing(
+            settings,
+            secure=secure,
+            core=core,
+            token=token,
+            view=view,
+            authorities=authorities,
+            issuance=issuance,
+            history=history,
+            metadata=metadata,
+            outbox=outbox,
+            throwaway=throwaway,
+            registry=metrics.registry,
+            boundary=boundary,
+        ),
         acts=ControllerActs(
             RecordStore(secure, "secure"), token=settings.token_label, rejected_logins=token.rejected_logins
         ),

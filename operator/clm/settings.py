@@ -123,6 +123,10 @@ class Settings:
     """Days after which the private key of a revoked certificate is destroyed."""
     retention_expired_keys_days: int = 90
     """Days after which the private key of an expired certificate is destroyed."""
+    publish_interval_s: float = 1.0
+    """How often it is asked whether a CRL is due or a responder waits for its certificate."""
+    ocsp_certificate_hours: float = 24.0
+    """Hours for which a responder's OCSP signing certificate is good; at half of them it asks for another."""
     outage_report_after_s: float = 180.0
     """A dependency that is away for longer is told in the status of whatever waits for it."""
     audit_seal_interval_s: float = 10.0

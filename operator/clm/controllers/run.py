@@ -127,6 +127,7 @@ async def _run(
             ("upkeep", _keep_up(controller)),
             ("deleted policies", _sweep_policies(controller)),
             ("sealing", controller.sealing.run(interval_s=controller.settings.audit_seal_interval_s)),
+            ("publishing", controller.publishing.run(interval_s=controller.settings.publish_interval_s)),
         )
     ]
     background.append(watchdog)

@@ -6,6 +6,7 @@ the combined mechanisms are not.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from clm.hsm.session import Key, SessionContext
     from clm.hsm.token import Token
     from clm.resources.keys import KeySpec
+
+_LARGE = 65536
 
 HashName = Literal["sha256", "sha384", "sha512"]
 
@@ -50,7 +53,9 @@ async def sign(
     token has no such key even after connecting again, KeyMismatch when it has several, Unsupported, HsmError,
     HsmUnavailable.
     """
-    prepared = prepare(spec, hash_name, data)
+    # Megabytes, which CRLs have, are not hashed on the event loop.
+    large = len(data) > _LARGE
+    prepared = await asyncio.to_thread(prepare, spec, hash_name, data) if large else prepare(spec, hash_name, data)
 
     def operation(context: SessionContext) -> bytes:
         return sign_prepared(context.private_key(key_id, is_recorded=is_recorded), spec, prepared)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clm.cluster import paths
 from clm.errors import ClmError, Unavailable
 from clm.lifecycle.inventory import inventory_entry, listed_as_recorded
+from clm.lifecycle.ocsp_certificates import is_responder
 from clm.lifecycle.view import Key
 from clm.pki.chain import certificate_facts
 
@@ -163,6 +164,8 @@ class Relay:
 
     async def _stands(self, owner: Owner, *, certificate_id: uuid.UUID | None) -> bool:
         """Tell whether the object stands that something was made for, or one that has adopted the certificate."""
+        if is_responder(owner):
+            return False
         key = Key(owner.namespace, owner.name)
         # The view may be behind or ahead; only the API server can say what stands.
         found = await self._client.get(paths.certificate(*key))

@@ -42,7 +42,8 @@ class Order:
     """One certificate to be made. `subject_key_id` names a key in the token, `reuse_key_id` a stored one.
 
     `subject_spki` is the public key of one that is not CLM's to open: in the token, or brought with a request.
-    `publishing` is what the issuer publishes, by the URLs that go into the certificate.
+    `publishing` is what the issuer publishes, by the URLs that go into the certificate. `responder`: it signs OCSP
+    answers for its issuer, and is not looked up in turn.
     """
 
     owner: Owner
@@ -58,6 +59,7 @@ class Order:
     subject_key_id: uuid.UUID | None = None
     subject_spki: bytes | None = None
     reuse_key_id: uuid.UUID | None = None
+    responder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class RequestBuilder:
             not_after=not_after,
             throwaway=self._throwaway,
             urls=order.publishing.urls(number) if order.publishing is not None else tbs.NO_URLS,
+            no_check=order.responder,
         )
         findings = lint(draft, issuer=order.issuer)
         if findings:

@@ -110,8 +110,9 @@ def build_tbs(  # noqa: PLR0913 - each is one field of the certificate
     not_after: datetime,
     throwaway: ThrowawayKeys,
     urls: Urls = NO_URLS,
+    no_check: bool = False,
 ) -> Draft:
-    """Build a certificate by the profile of RFC 5280 4.2.
+    """Build a certificate by the profile of RFC 5280 4.2. With `no_check` it is one of an OCSP responder.
 
     Raises InvalidInput for what X.509 cannot carry, and for a signature that the issuer's key does not make.
     """
@@ -129,6 +130,8 @@ def build_tbs(  # noqa: PLR0913 - each is one field of the certificate
                 *_key_extensions(spec, issuer, public_key),
                 *_name_extensions(spec, subject),
                 *_url_extensions(urls),
+                # RFC 6960 4.2.2.2.1: nobody asks a responder about its own certificate, which is short-lived instead.
+                *([(x509.OCSPNoCheck(), False)] if no_check else []),
             )
         ],
     )

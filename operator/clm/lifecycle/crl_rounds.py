@@ -1,0 +1,135 @@
+"""Goes round the CAs of this cluster that publish, and attends to those of which something is due.
+
+What the responder is served is remembered here, and read again now and then: so a round costs one small question to
+each database, however many CRLs there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from clm.lifecycle.crl_schedule import PublishingCa, current_parts, due_parts
+from clm.pki.crl import COMPLETE
+from clm.pki.profile import Issuer
+from clm.resources.keys import KeySpec
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from clm.lifecycle.crl_schedule import States
+    from clm.lifecycle.crls import CrlPublisher, Published
+    from clm.storage.core.crls import CrlStore, IssuerRow
+    from clm.storage.secure.revoked import RevokedStore
+
+logger = logging.getLogger(__name__)
+
+_SETTLED = timedelta(minutes=10)
+"""So long after a scheme was given up, no certificate that names it can be on its way any more."""
+
+
+@dataclass(slots=True)
+class Known:
+    """One CA, and its CRLs as they stand. `until` is when its newest certificate expires: then it signs no more."""
+
+    ca: PublishingCa
+    until: datetime
+    states: States
+
+    @property
+    def name(self) -> str:
+        """Namespace and name of the CA's Certificate."""
+        return self.ca.row.name
+
+
+class CrlRounds:
+    """What is known of the CAs that publish, and what is due of them."""
+
+    def __init__(
+        self, *, store: CrlStore, revoked: RevokedStore, publisher: CrlPublisher, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._revoked = revoked
+        self._publisher = publisher
+        self._clock = clock
+        self.rows: dict[uuid.UUID, IssuerRow] = {}
+        self.cas: dict[uuid.UUID, Known] = {}
+
+    async def refresh(self) -> None:
+        """Read what the responder is served, and which of it is this cluster's. Raises DatabaseUnavailable."""
+        self.rows = {row.issuer_key_id: row for row in await self._store.issuers()}
+        if not self.rows:
+            self.cas = {}
+            return
+        keys = await self._revoked.keys(list(self.rows))
+        states: dict[uuid.UUID, States] = {key_id: {} for key_id in keys}
+        for state in await self._store.states():
+            if state.issuer_key_id in states:
+                states[state.issuer_key_id][state.shards, state.shard] = state
+        cas: dict[uuid.UUID, Known] = {}
+        for key_id, key in keys.items():
+            row = self.rows[key_id]
+            chain = (row.certificate, *row.chain)
+            issuer = Issuer.from_chain(
+                chain, key_id=key_id, spec=KeySpec.parse(key.algorithm), certificate_id=key.certificate_id or key_id
+            )
+            assert issuer.not_after is not None  # noqa: S101 - it is read from the CA's certificate
+            cas[key_id] = Known(PublishingCa(row, issuer), issuer.not_after, states[key_id])
+        self.cas = cas
+
+    async def due(self) -> list[Known]:
+        """List the CAs of which something is due, those with new revocations first. Raises DatabaseUnavailable."""
+        now = self._clock()
+        signing = {key_id: known for key_id, known in self.cas.items() if known.until > now and _publishes(known)}
+        if not signing:
+            return []
+        waiting = await self._revoked.waiting(list(signing))
+        by_time = [
+            key_id
+            for key_id, known in signing.items()
+            if key_id not in waiting and due_parts(known.ca.row, known.states, now=now)
+        ]
+        return [signing[key_id] for key_id in [*waiting, *by_time]]
+
+    async def publish(self, known: Known) -> Published:
+        """Publish what is due of one CA. Raises what `CrlPublisher.publish` raises."""
+        done = await self._publisher.publish(known.ca)
+        known.states = done.states
+        return done
+
+    async def settle_schemes(self) -> None:
+        """Say of former CRLs until when they are needed, of those that are wanted again that they are; drop the others.
+
+        Raises DatabaseUnavailable.
+        """
+        now = self._clock()
+        for key_id, known in self.cas.items():
+            current = {shards for shards, _ in current_parts(known.ca.row)}
+            for shards in {shards for shards, _ in known.states}:
+                ends = {state.needed_until for (number, _), state in known.states.items() if number == shards}
+                if shards in current and ends != {None}:
+                    await self._store.need_until(key_id, shards, None)
+                elif shards not in current and None in ends and self._is_settled(known, now):
+                    await self._give_up(known, shards, now)
+        if self.cas and await self._store.drop(list(self.cas), now=now):
+            logger.info("former CRLs that no certificate names any more were dropped")
+
+    async def _give_up(self, known: Known, shards: int, now: datetime) -> None:
+        row = known.ca.row
+        until = await self._revoked.last_expiry(row.issuer_key_id, row.organization_id) or now
+        what = "complete CRL" if shards == COMPLETE[0] else f"{shards} partitions"
+        logger.info("%s: its former %s will be published until %s", known.name, what, until.isoformat())
+        await self._store.need_until(row.issuer_key_id, shards, max(until, now))
+
+    @staticmethod
+    def _is_settled(known: Known, now: datetime) -> bool:
+        changed = known.ca.row.updated_at
+        return changed is not None and now - changed > _SETTLED
+
+
+def _publishes(known: Known) -> bool:
+    return known.ca.row.crl_enabled or bool(known.states)
