@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from clm.errors import ClmError, InvalidInput, LintFailed, RevisionTaken, Unavailable
-from clm.lifecycle.inventory import Listed, inventory_entry
+from clm.lifecycle.inventory import inventory_entry, listed_as_recorded
 from clm.lifecycle.request import Order
 from clm.pki.chain import certificate_facts
 from clm.pki.keys import spki_der
@@ -133,39 +133,26 @@ class OcspCertificates:
             intent = await self._history.intent(newest.id) if newest.state == "pending" else None
             if intent is not None:
                 await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=None)
-            if (recorded := await self._published(newest.id, ca)) is not None:
+            if (recorded := await self._published(newest.id)) is not None:
                 return recorded
             revision = newest.revision + 1
         if revision > _TRIES:
             raise InvalidInput("csr", "was certified several times, and each certificate was revoked")
         order = self._order(owner, request, ca, spki, revision)
         issued = await self._issuance.issue(order, now=self._clock(), renewal_due=lambda _: None)
-        recorded = await self._published(issued.id, ca)
+        recorded = await self._published(issued.id)
         if recorded is None:
             raise RevisionTaken(f"{owner.namespace}/{owner.name}: somebody else has ended it")
         return recorded
 
-    async def _published(self, certificate_id: uuid.UUID, ca: PublishingCa) -> bytes | None:
+    async def _published(self, certificate_id: uuid.UUID) -> bytes | None:
         """Have the inventory know a recorded certificate; None where it is not recorded, or does not stand."""
         recorded = await self._history.certificate(certificate_id)
         if recorded is None or recorded.state != "active":
             return None
-        listed = Listed(
-            id=recorded.id,
-            organization_id=recorded.organization_id,
-            owner=recorded.owner,
-            revision=recorded.revision,
-            policy_name=recorded.policy_name,
-            policy_generation=None,
-            issuer_name=ca.row.name,
-            issuer_certificate_id=recorded.issuer_certificate_id,
-            issuer_key_id=recorded.issuer_key_id,
-            renewal_time=None,
-            secret_name=None,
-            status=recorded.state,
-            requested_by=recorded.requested_by,
+        await self._metadata.put(
+            *inventory_entry(listed_as_recorded(recorded), certificate_facts(recorded.certificate))
         )
-        await self._metadata.put(*inventory_entry(listed, certificate_facts(recorded.certificate)))
         await self._outbox.finish(recorded.id)
         return recorded.certificate
 
