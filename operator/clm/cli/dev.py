@@ -46,7 +46,8 @@ def up(*, detach: bool, kubeconfig: Path | None) -> None:
     """Start what does not run; in the foreground until Ctrl-C unless --detach is given.
 
     With CLM_SECURE_DSN and CLM_CORE_DSN set it uses these databases and starts none; CLM_SECURE_MIGRATOR_DSN and
-    CLM_CORE_MIGRATOR_DSN name another user for the migrations.
+    CLM_CORE_MIGRATOR_DSN name another user for the migrations, CLM_CORE_RESPONDER_DSN the user of the responder,
+    which runs only with it.
     """
     console = Console()
     environment = _environment(console)
@@ -187,6 +188,8 @@ def _print_status(console: Console, current: dict[str, Any]) -> None:
     processes = {name: f"running ({pid})" for name, pid in current["processes"].items()}
     rows = {
         "controller": current["controller"],
+        "responder": current["responder"],
+        "public URL": current["public_url"],
         "kubeconfig": current["kubeconfig"],
         "clm_secure_db": current["secure_dsn"],
         "clm_core_db": current["core_dsn"],

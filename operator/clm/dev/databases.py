@@ -11,7 +11,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from clm.dev.postgres import PostgresCluster
-from clm.dev.postgres_access import MIGRATOR, OPERATORS, USERS, Access, DatabaseName
+from clm.dev.postgres_access import MIGRATOR, OPERATORS, RESPONDER, USERS, Access, DatabaseName
 from clm.dev.postgres_binaries import find_postgres
 from clm.dev.postgres_users import provision
 from clm.storage.migrations import migrate
@@ -44,6 +44,10 @@ class DevDatabase:
         provision(cluster, self.database)
         migrate(cluster.dsn(self.database, MIGRATOR), self.name)
         return cluster.dsn(self.database, OPERATORS[self.name])
+
+    def responders_dsn(self) -> str:
+        """DSN of the responder, in clm_core_db. Raises StartFailed before the first start."""
+        return self.cluster().dsn(self.database, RESPONDER)
 
     def is_own(self, dsn: str) -> bool:
         """Whether a DSN is of this database: then its password is in a file beside the cluster's folder."""

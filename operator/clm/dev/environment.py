@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from clm.dev import cluster
 from clm.dev.binaries import find_binaries
-from clm.dev.controller import NAME as CONTROLLER
 from clm.dev.controller import ControllerProcess
 from clm.dev.controlplane import ControlPlane, stop_control_plane
 from clm.dev.databases import DATABASES, DevDatabase
-from clm.dev.given import dsn_variable, given_databases, without_secrets
+from clm.dev.given import dsn_variable, given_databases, given_responder_dsn, without_secrets
 from clm.dev.processes import ProcessTable
+from clm.dev.responder import ResponderProcess
 from clm.dev.token import DevToken, find_module, prepare_token
 from clm.settings import Settings
 
@@ -74,14 +74,18 @@ class Environment:
     def status(self) -> dict[str, Any]:
         """Tell where everything is and what runs. Holds no secret: PINs and passwords are in the files it names."""
         controller = ControllerProcess(self.state, self.processes)
-        recorded = controller.recorded_settings() or {}
+        responder = ResponderProcess(self.state, self.processes)
+        recorded, responders = controller.recorded_settings() or {}, responder.recorded_settings()
+        problems = [controller.problem(), responder.problem() if responders is not None else None]
         running = {name: process.pid for name in self.processes.names() if (process := self.processes.find(name))}
         dsns = {name: recorded.get(dsn_variable(name)) for name in DATABASES}
         shown = {name: without_secrets(dsn) if dsn is not None else None for name, dsn in dsns.items()}
         return {
             "state": str(self.state.root),
-            "ready": bool(recorded) and controller.problem() is None,
-            "controller": controller.problem() or "ready",
+            "ready": bool(recorded) and problems == [None, None],
+            "controller": problems[0] or "ready",
+            "responder": problems[1] or "ready" if responders is not None else None,
+            "public_url": recorded.get("CLM_PUBLIC_URL"),
             "kubeconfig": self._user_kubeconfig(recorded),
             "secure_dsn": shown["secure"],
             "core_dsn": shown["core"],
@@ -106,13 +110,14 @@ class Environment:
         return f"{', '.join(missing)} ended; logs: {self.state.logs}" if missing else None
 
     def _up(self, kubeconfig: Path | None) -> None:
-        given, own = (
-            given_databases(os.environ, self.state),
-            {name: DevDatabase(self.state, name) for name in DATABASES},
-        )
+        given = given_databases(os.environ, self.state)
+        own = {name: DevDatabase(self.state, name) for name in DATABASES}
+        responders_dsn = given_responder_dsn(os.environ) if given else None
         controller = ControllerProcess(self.state, self.processes)
-        # Before its databases become newer than it is.
+        responder = ResponderProcess(self.state, self.processes)
+        # Before their databases become newer than they are.
         controller.stop_outdated()
+        responder.stop_outdated()
         if given:
             for database in own.values():
                 database.stop()
@@ -122,13 +127,22 @@ class Environment:
         results = _all_at_once({name: self._timed(name, part) for name, part in parts.items()})
         token: DevToken = results["token"]
         operators_kubeconfig, cluster_id = results["cluster"]
+        responders_dsn = responders_dsn if given else own["core"].responders_dsn()
         settings = controller.settings(
             dsns={name: results[f"database {name}"] for name in DATABASES},
             token=token,
             kubeconfig=operators_kubeconfig,
             cluster=cluster_id,
+            public_url=None if responders_dsn is None else responder.public_url(os.environ),
         )
-        self._timed("controller", lambda: controller.start(settings))()
+        # The responder is not ready before the controller has certified its keys: they start together.
+        services: dict[str, Callable[[], Any]] = {"controller": lambda: controller.start(settings)}
+        if responders_dsn is None:
+            responder.forget()
+        else:
+            responders = responder.settings(dsn=responders_dsn, public_url=settings["CLM_PUBLIC_URL"])
+            services["responder"] = lambda: responder.start(responders)
+        _all_at_once({name: self._timed(name, start) for name, start in services.items()})
 
     def _prepare_token(self) -> DevToken:
         return prepare_token(self.state.token, find_module(os.environ))
@@ -158,7 +172,8 @@ class Environment:
         return str(own / "admin.kubeconfig") if operators == str(own / "controller.kubeconfig") else operators
 
     def _down(self) -> None:
-        self.processes.stop(CONTROLLER)
+        for service in (ControllerProcess(self.state, self.processes), ResponderProcess(self.state, self.processes)):
+            service.stop()
         stops: dict[str, Callable[[], Any]] = {name: DevDatabase(self.state, name).stop for name in DATABASES}
         stops["control plane"] = lambda: stop_control_plane(self.processes)
         _all_at_once(stops)

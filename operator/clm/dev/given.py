@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from clm.dev.postgres_access import DatabaseName
     from clm.dev.state import StateFolder
 
+RESPONDER_VARIABLE = "CLM_CORE_RESPONDER_DSN"
+"""The variable with the DSN of the user clm_responder, where clm_core_db is somebody else's."""
+
 _SECRETS = ("password", "sslpassword", "oauth_client_secret")
 
 
@@ -61,6 +64,14 @@ def given_databases(environment: Mapping[str, str], state: StateFolder) -> dict[
             variable = migrator_variable(name)
             require_verified_tls(database.migrator_dsn, variable=variable, environment=environment)
     return found
+
+
+def given_responder_dsn(environment: Mapping[str, str]) -> str | None:
+    """Read the responder's DSN, beside given databases; None: no responder is run. Raises InvalidSetting."""
+    dsn = environment.get(RESPONDER_VARIABLE) or None
+    if dsn is not None:
+        require_verified_tls(dsn, variable=RESPONDER_VARIABLE, environment=environment)
+    return dsn
 
 
 def dsn_variable(name: DatabaseName) -> str:

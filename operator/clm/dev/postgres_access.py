@@ -25,10 +25,11 @@ DatabaseName = Literal["secure", "core"]
 
 SUPERUSER = "postgres"
 MIGRATOR = "clm_migrator"
+RESPONDER = "clm_responder"
 OPERATORS: dict[DatabaseName, str] = {"secure": "clm_operator_secure", "core": "clm_operator_core"}
 USERS: dict[DatabaseName, tuple[str, ...]] = {
     "secure": (MIGRATOR, OPERATORS["secure"], "clm_auditor", "clm_archiver"),
-    "core": (MIGRATOR, OPERATORS["core"], "clm_auditor", "clm_archiver", "clm_responder", "clm_webhook", "clm_api"),
+    "core": (MIGRATOR, OPERATORS["core"], "clm_auditor", "clm_archiver", RESPONDER, "clm_webhook", "clm_api"),
 }
 
 _HOST = "localhost"

@@ -110,7 +110,10 @@ class OcspAnswers:
         return self._from_memory(der, request, keys)
 
     def _stands(self, kept: _Kept) -> bool:
-        """Whether an answer still says what the book says."""
+        """Whether an answer still says what the book says, of an issuer that answers are still given for."""
+        issuer = self._documents.issuers.get(kept.statuses[0][0][0])
+        if issuer is None or not issuer.ocsp_enabled:
+            return False
         return all(self._book.get(key) is status for key, status in kept.statuses)
 
     def _is_fresh(self, key: SerialKey, now: float) -> bool:

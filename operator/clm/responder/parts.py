@@ -17,6 +17,8 @@ from clm.storage.core.certificate_status import CertificateStatusStore
 from clm.storage.database import Database
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clm.responder.settings import ResponderSettings
 
 _POOL_S = 2.0
@@ -37,8 +39,8 @@ class Parts:
     server: HttpServer
 
 
-def build(settings: ResponderSettings, *, origin: str) -> Parts:
-    """Wire a responder; nothing is connected yet."""
+def build(settings: ResponderSettings, *, origin: str, clock: Callable[[], float] = time.time) -> Parts:
+    """Wire a responder; nothing is connected yet. `clock` gives seconds since the epoch."""
     database = Database(
         settings.core_dsn,
         name="clm_core_db",
@@ -56,7 +58,7 @@ def build(settings: ResponderSettings, *, origin: str) -> Parts:
         book=book,
         lifetime_s=settings.ocsp_lifetime_s,
         limit=settings.ocsp_kept_answers,
-        clock=time.time,
+        clock=clock,
     )
     feed = Feed(
         store=store,
@@ -65,9 +67,9 @@ def build(settings: ResponderSettings, *, origin: str) -> Parts:
         book=book,
         answers=answers,
         origin=origin,
-        clock=time.time,
+        clock=clock,
     )
-    routes = Routes(documents=documents, ocsp=answers, prefix=settings.path_prefix, clock=time.time)
+    routes = Routes(documents=documents, ocsp=answers, prefix=settings.path_prefix, clock=clock)
     return Parts(
         database=database,
         documents=documents,

@@ -22,8 +22,15 @@ _POLL_S = 0.02
 class HttpServer:
     """An HTTP server for one function from a request to its answer."""
 
-    def __init__(self, respond: Callable[[Request], Response | Awaitable[Response]], *, most_connections: int) -> None:
+    def __init__(
+        self,
+        respond: Callable[[Request], Response | Awaitable[Response]],
+        *,
+        most_connections: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.respond = respond
+        self._clock = clock
         self.closing = False
         self._most = most_connections
         self._connections: set[Connection] = set()
@@ -38,7 +45,7 @@ class HttpServer:
         """Listen; give the port. Raises OSError where it cannot be had."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self, clock=time.monotonic), host, port, backlog=_BACKLOG
+            lambda: Connection(self, clock=self._clock), host, port, backlog=_BACKLOG
         )
         address = self._server.sockets[0].getsockname()
         return int(address[1])
@@ -47,9 +54,13 @@ class HttpServer:
         """End, every second, the connections whose time is over."""
         while True:
             await asyncio.sleep(_CHECK_S)
-            now = time.monotonic()
-            for connection in list(self._connections):
-                connection.check(now)
+            self.check()
+
+    def check(self) -> None:
+        """End the connections whose time is over."""
+        now = self._clock()
+        for connection in list(self._connections):
+            connection.check(now)
 
     async def stop(self, *, timeout_s: float) -> None:
         """Take no more connections; let the requests that have begun be answered, for so long."""

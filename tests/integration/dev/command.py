@@ -53,7 +53,7 @@ class Command:
     def logs(self) -> str:
         """Ends of all logs."""
         table = ProcessTable(self.state / "run", self.state / "logs")
-        return "\n".join(f"{name}: {table.tail(name)}" for name in (*PROGRAMS, "clm-controller"))
+        return "\n".join(f"{name}: {table.tail(name)}" for name in (*PROGRAMS, "clm-controller", "clm-responder"))
 
     def running(self) -> list[str]:
         """Every process whose command line or environment names the state folder, whoever started it."""

@@ -32,7 +32,7 @@ def test_everything_survives_down_and_up(command: Command) -> None:
     command.succeed("up", "--detach")
     first = command.status()
     assert first["ready"]
-    assert set(first["processes"]) == {*PROGRAMS, "clm-controller"}
+    assert set(first["processes"]) == {*PROGRAMS, "clm-controller", "clm-responder"}
     kubeconfig = Path(first["kubeconfig"]).read_bytes()
     settings = Path(first["environment_file"]).read_text(encoding="utf-8")
     command.succeed("up", "--detach")

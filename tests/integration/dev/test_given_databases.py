@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clm.dev.given import without_secrets
-from clm.dev.postgres_access import MIGRATOR, OPERATORS
+from clm.dev.postgres_access import MIGRATOR, OPERATORS, RESPONDER
 from clm.dev.postgres_users import provision
 from tests.fix_postgres import NAMES
 
@@ -30,7 +30,9 @@ def given(postgres_server: Server) -> Iterator[dict[str, str]]:
     with postgres_server.database() as secure, postgres_server.database() as core:
         for name, database in zip(NAMES, (secure, core), strict=True):
             provision(postgres_server.cluster, database)
-            for variable, user in ((f"CLM_{name}_DSN", OPERATORS[name]), (f"CLM_{name}_MIGRATOR_DSN", MIGRATOR)):
+            users = {f"CLM_{name}_DSN": OPERATORS[name], f"CLM_{name}_MIGRATOR_DSN": MIGRATOR}
+            users |= {"CLM_CORE_RESPONDER_DSN": RESPONDER} if name == "core" else {}
+            for variable, user in users.items():
                 password, _ = postgres_server.cluster.access.password(user)
                 dsn = postgres_server.cluster.dsn(database, user)
                 variables[variable.upper()] = make_conninfo(dsn, passfile="/dev/null", password=password)
@@ -39,6 +41,7 @@ def given(postgres_server: Server) -> Iterator[dict[str, str]]:
 
 def test_they_are_used_and_nothing_is_started_for_them(command: Command, given: dict[str, str]) -> None:
     """Migrated by the one user, used by the other, shown without a password; and kept when nothing is said of them."""
+    responders = {"CLM_CORE_RESPONDER_DSN": given.pop("CLM_CORE_RESPONDER_DSN")}
     operators = {name: dsn for name, dsn in given.items() if "MIGRATOR" not in name}
     refused = command.run("up", "--detach", **operators)
     assert refused.returncode == 1
@@ -51,6 +54,7 @@ def test_they_are_used_and_nothing_is_started_for_them(command: Command, given: 
     status = command.status()
     assert status["ready"]
     assert status["databases"] == {}
+    assert status["responder"] is None, "nobody has said how it gets into clm_core_db"
     for name in NAMES:
         wanted, shown = conninfo_to_dict(given[f"CLM_{name.upper()}_DSN"]), conninfo_to_dict(status[f"{name}_dsn"])
         assert shown == {key: value for key, value in wanted.items() if key != "password"}
@@ -66,6 +70,10 @@ def test_they_are_used_and_nothing_is_started_for_them(command: Command, given: 
             assert connection.execute("SELECT count(*) > 2 FROM clm_meta.schema_migrations").fetchone() == (True,)
     command.succeed("up", "--detach", **operators)
     assert command.operator() == operator, "nothing is pending, and who migrates is none of the operator's business"
+    command.succeed("up", "--detach", **operators, **responders)
+    assert command.status()["responder"] == "ready"
+    command.succeed("up", "--detach", **operators)
+    assert command.status()["responder"] is None
     command.succeed("down")
 
 

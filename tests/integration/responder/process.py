@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from clm.dev.ports import choose_ports
 from tests.e2e.world import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from cryptography import x509
 
@@ -99,9 +98,16 @@ def ask(
         connection.close()
 
 
-def run_responder(folder: Path, dsn: str, **settings: str) -> Iterator[Responder]:
-    """Run a responder until the caller is done with it; wait until it listens and is ready."""
-    ports = choose_ports(folder / f"ports-{json.dumps(sorted(settings))}.json".replace("/", "-"), ["http", "health"])
+def run_responder(
+    folder: Path,
+    dsn: str,
+    *,
+    settings: Mapping[str, str] | None = None,
+    waits_for: Callable[[], object] = lambda: None,
+    until_ready: bool = True,
+) -> Generator[Responder]:
+    """Run a responder until the caller is done with it; `waits_for` is called between its start and its readiness."""
+    ports = choose_ports(folder / "ports.json", ["http", "health"])
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": os.environ.get("HOME", "/"),
@@ -109,7 +115,7 @@ def run_responder(folder: Path, dsn: str, **settings: str) -> Iterator[Responder
         "CLM_CORE_DSN": dsn,
         "CLM_RESPONDER_PORT": str(ports["http"]),
         "CLM_HEALTH_PORT": str(ports["health"]),
-        **settings,
+        **(settings or {}),
     }
     log_file = folder / "responder.log"
     command = [sys.executable, "-P", "-m", "clm.cli.main", "responder"]
@@ -125,7 +131,9 @@ def run_responder(folder: Path, dsn: str, **settings: str) -> Iterator[Responder
             return None
 
     try:
-        wait(look, "the responder to be ready", last=lambda: responder.log)
+        waits_for()
+        if until_ready:
+            wait(look, "the responder to be ready", last=lambda: responder.log)
         yield responder
     finally:
         if process.poll() is None:
