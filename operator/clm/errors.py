@@ -19,6 +19,7 @@ ClmError
 │   ├── CrlOvertaken        another controller has published a CRL since the one to be replaced was looked up
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
 ├── KeyPending              a key is being generated; the object is called when it is there
+├── IssuanceFailed          an attempt failed for the object's own sake: it is counted, and the next one waits for long
 ├── NotFound                the API server has no such object (HTTP 404)
 ├── Refused                 the API server will not take the object (HTTP 403 by admission: quota, webhook)
 │   └── Invalid             it will never take it as it is (HTTP 400, 413, 422)
@@ -129,6 +130,15 @@ class NotOurs(Conflict):
 
 class KeyPending(ClmError):
     """A key is being generated. The object that needs it is called when it is there."""
+
+
+class IssuanceFailed(ClmError):
+    """An attempt to issue failed, and would fail again. `reason` is one word for programs."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
 
 
 class NotFound(ClmError):

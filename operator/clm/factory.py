@@ -56,6 +56,7 @@ from clm.lifecycle.schedule import Schedule
 from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.secret_names import SecretNames
 from clm.lifecycle.spread import Spread
+from clm.lifecycle.storms import StormBreaker, StormLimits
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
@@ -208,6 +209,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         requests=requests,
         hsm_keys=hsm_keys,
         keys=keys,
+        storms=StormBreaker(history, _storm_limits(settings)),
         reschedule=schedule.move,
     )
     events = EventRecorder(client, per_second=settings.events_per_second, instance=origin, clock=time.monotonic)
@@ -355,6 +357,14 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         ),
         events=events,
         metrics=metrics,
+    )
+
+
+def _storm_limits(settings: Settings) -> StormLimits:
+    return StormLimits(
+        issuances=settings.storm_issuances,
+        window=timedelta(seconds=settings.storm_window_s),
+        pause=timedelta(seconds=settings.storm_pause_s),
     )
 
 

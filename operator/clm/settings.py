@@ -89,6 +89,12 @@ class Settings:
     """How often unfinished work is looked for."""
     renewal_interval_s: float = 300.0
     """How often what falls due is looked for, ahead of its time. At most 450."""
+    storm_issuances: int = 10
+    """So often may one object be issued anew for one cause (its spec, its CA, a request) before it is suspended."""
+    storm_window_s: float = 3600.0
+    """Time within which these issuances are counted."""
+    storm_pause_s: float = 14400.0
+    """For how long after the last of them the object is suspended."""
     deletion_sweep_interval_s: float = 600.0
     """How often certificates are sought whose objects went unseen."""
     integrity_first_s: float = 300.0

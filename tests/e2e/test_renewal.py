@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from clm.lifecycle.renewal import RENEW_REQUESTED_AT
 from tests.e2e.manifests import certificate
 from tests.e2e.world import condition, wait
 
@@ -78,3 +79,75 @@ def test_what_the_index_says_is_renewed(world: World, namespace: str) -> None:
     world.query("secure", soon, ids=ids)
     wait(lambda: True if _due_at(world, gone) is None else None, "what has no object not to be due any more")
     assert len(world.recorded(body)) == 1
+
+
+def _ask(world: World, namespace: str, name: str) -> None:
+    # A request is answered by what is issued in its second or later, and counts as asked after a failure of before it.
+    asked = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    world.api.patch("Certificate", namespace, name, {"metadata": {"annotations": {RENEW_REQUESTED_AT: asked}}})
+
+
+def test_a_failed_issuance_waits_for_an_hour(world: World, namespace: str) -> None:
+    """It is counted and told; somebody who asks has it tried at once, and a spec that can be issued ends it."""
+    nameless = certificate(namespace, "web", dnsNames=None, commonName="Web")
+    world.apply(nameless)
+    world.wait_refused(namespace, "web", "LintFailed")
+    status = world.certificate(namespace, "web")["status"]
+    failed_at, next_at = (datetime.fromisoformat(status[name]) for name in ("lastFailureTime", "nextAttemptTime"))
+    assert (status["failedIssuanceAttempts"], next_at - failed_at) == (1, timedelta(hours=1))
+    issuing = world.condition(namespace, "web", "Issuing") or {}
+    assert (issuing["status"], issuing["reason"]) == ("False", "Failed")
+    # An event of the object is no reason to try.
+    world.api.patch("Certificate", namespace, "web", {"metadata": {"labels": {"seen": "yes"}}})
+
+    _ask(world, namespace, "web")
+
+    def tried_again() -> Manifest | None:
+        found = world.certificate(namespace, "web")
+        return found if datetime.fromisoformat(found["status"]["lastFailureTime"]) > failed_at else None
+
+    assert wait(tried_again, "another attempt")["status"]["failedIssuanceAttempts"] == 1
+    audited = "SELECT outcome FROM audit_log WHERE action = 'certificate.fail' AND object_id = %(uid)s"
+    uid = world.certificate(namespace, "web")["metadata"]["uid"]
+    assert [row["outcome"] for row in world.query("core", audited, uid=uid)] == ["failure", "failure"]
+
+    world.apply(certificate(namespace, "web"))
+    status = world.wait_ready(namespace, "web")["status"]
+    assert not {"failedIssuanceAttempts", "lastFailureTime", "nextAttemptTime"} & set(status)
+    assert world.condition(namespace, "web", "Issuing") is None
+
+
+def test_a_spec_that_flaps_is_suspended(world: World, namespace: str) -> None:
+    """Ten issuances for one cause within an hour are enough. What was issued last stands, and somebody may ask."""
+
+    def spec(number: int) -> Manifest:
+        return certificate(namespace, "web", dnsNames=[f"{'ab'[number % 2]}.example.com"])
+
+    for number in range(11):
+        world.apply(spec(number))
+        world.wait_ready(namespace, "web")
+    assert world.certificate(namespace, "web")["status"]["revision"] == 11
+    world.apply(spec(11))
+    message = world.wait_refused(namespace, "web", "IssuanceSuspended")["message"]
+    assert "10 times within 60 minutes" in message
+    assert "clm renew" in message
+    suspended = world.condition(namespace, "web", "IssuanceSuspended") or {}
+    assert (suspended["status"], suspended["reason"]) == ("True", "SpecChanged")
+
+    world.apply(spec(10))
+    body = world.wait_ready(namespace, "web")
+    assert body["status"]["revision"] == 11
+    assert world.condition(namespace, "web", "IssuanceSuspended") is None
+
+    world.apply(spec(11))
+    world.wait_refused(namespace, "web", "IssuanceSuspended")
+    _ask(world, namespace, "web")
+    body = world.wait_ready(namespace, "web")
+    assert body["status"]["revision"] == 12
+    reason = "SELECT reason FROM certificate_requests WHERE id = %(id)s"
+    assert world.query("secure", reason, id=body["status"]["certificateId"])[0]["reason"] == "manual"
+
+    # Another object of that name is the same one.
+    world.api.delete("Certificate", namespace, "web")
+    world.apply(spec(12))
+    world.wait_refused(namespace, "web", "IssuanceSuspended")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from clm.lifecycle.plan import Finish, Issue, Publish, State, plan
+from clm.lifecycle.failures import issuing
+from clm.lifecycle.holds import Hold, failure_hold
+from clm.lifecycle.plan import Finish, Issue, Publish, State, Wait, is_asked, plan, still_serves
 from clm.lifecycle.publish import Publication
 from clm.lifecycle.renewal import Renewal, renew_requested_at, renewal_time
 from clm.lifecycle.request import Order
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.hsm_keys import HsmKeys
     from clm.lifecycle.issue import Issuance, Issued
     from clm.lifecycle.request import RequestBuilder
+    from clm.lifecycle.storms import StormBreaker
     from clm.resources.certificate import CertificateSpec
     from clm.resources.records import Owner, Revision
     from clm.storage.secure.history import HistoryStore
@@ -52,6 +55,7 @@ class Certifier:
         requests: RequestBuilder,
         hsm_keys: HsmKeys,
         keys: KeyStore,
+        storms: StormBreaker,
         reschedule: Callable[[uuid.UUID, datetime | None], Awaitable[None]],
     ) -> None:
         self._organization_id = organization_id
@@ -61,33 +65,52 @@ class Certifier:
         self._requests = requests
         self._hsm_keys = hsm_keys
         self._keys = keys
+        self._storms = storms
         self._reschedule = reschedule
 
-    async def certify(
+    async def certify(  # noqa: PLR0911 - one an outcome
         self, owner: Owner, body: Mapping[str, Any], admitted: Admitted, *, now: datetime
-    ) -> Publication | Refusal | None:
+    ) -> Publication | Refusal | Hold | None:
         """Bring the object one step on: what is to be published, why nothing is, or None for "look again".
 
-        Raises what `Issuance.issue` raises.
+        Raises IssuanceFailed, and what else `Issuance.issue` raises.
         """
         newest = await self._history.newest(owner)
         subject_key = await self._subject_key(owner, admitted, newest)
         if isinstance(subject_key, Refusal):
             return subject_key
         issuer = admitted.issuer or _self_issuer(subject_key)
-        step = plan(self._state(owner, body, admitted, issuer, newest, now=now))
+        failed = failure_hold(body, now=now)
+        state = self._state(owner, body, admitted, issuer, newest, now=now, failed=failed)
+        step = plan(state)
         match step:
             case Issue():
-                return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
+                name = (owner.namespace, owner.name)
+                allowed = await self._storms.check(step, asked=is_asked(state), name=name, now=now)
+                if isinstance(allowed, Hold):
+                    return await self._keep(owner, admitted, step, allowed, now=now)
+                with issuing():
+                    return await self._issue(owner, body, admitted, issuer, subject_key, allowed, now=now)
             case Finish():
-                return await self._finish(owner, admitted, step, now=now)
+                with issuing():
+                    return await self._finish(owner, admitted, step, now=now)
+            case Wait():
+                return failed
             case Publish() if step.recorded.not_after <= now:
                 return _EXPIRED
             case Publish():
-                publication = await self._recorded(owner, admitted, step.recorded.id, now=now)
+                publication = await self._recorded(owner, admitted, step.recorded.id, now=now, hold=failed)
                 if step.adopted and publication is not None:
                     await self._record_adoption(owner, body, step.recorded)
                 return publication
+
+    async def _keep(
+        self, owner: Owner, admitted: Admitted, step: Issue, hold: Hold, *, now: datetime
+    ) -> Publication | Hold | None:
+        """Have what stands stay published while nothing is issued, where it is what the spec asks for."""
+        if step.replaces is None or not still_serves(step, now=now):
+            return hold
+        return await self._recorded(owner, admitted, step.replaces.id, now=now, hold=hold)
 
     async def finish_unwanted(self, owner: Owner, why: str) -> bool:
         """Bring to its end what was begun for an object that is refused now: an intent is never dropped.
@@ -138,6 +161,7 @@ class Certifier:
         newest: Revision | None,
         *,
         now: datetime,
+        failed: Hold | None,
     ) -> State:
         due = _renewal(admitted, owner, newest, now=now).at if newest is not None else None
         return State(
@@ -149,6 +173,7 @@ class Certifier:
             renewal_due=due,
             renewed_by_time=admitted.spec.renewal.policy != "Disabled",
             renew_requested_at=renew_requested_at(body["metadata"]),
+            held_until=failed.until if failed else None,
         )
 
     async def _issue(
@@ -198,7 +223,13 @@ class Certifier:
         return await self._recorded(owner, admitted, intent.id, now=now) if step.wanted else None
 
     async def _recorded(
-        self, owner: Owner, admitted: Admitted, certificate_id: uuid.UUID, *, now: datetime
+        self,
+        owner: Owner,
+        admitted: Admitted,
+        certificate_id: uuid.UUID,
+        *,
+        now: datetime,
+        hold: Hold | None = None,
     ) -> Publication | None:
         recorded = await self._history.certificate(certificate_id)
         if recorded is None or recorded.state != "active":
@@ -228,6 +259,7 @@ class Certifier:
             policy_name=recorded.policy_name,
             policy_generation=recorded.policy_generation,
             renewal=renewal,
+            hold=hold,
             private_key=private_key,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from clm.lifecycle.renewal import is_answered
 
@@ -26,10 +26,10 @@ class State:
     renewal_due: datetime | None
     renewed_by_time: bool = True
     renew_requested_at: datetime | None
+    held_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """Make a new certificate. `replaces` is the revision that it supersedes."""
 
     reason: IssueReason
@@ -53,7 +53,14 @@ class Publish:
     adopted: bool
 
 
-Step = Issue | Finish | Publish
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing before then: earlier attempts have failed."""
+
+    until: datetime
+
+
+Step = Issue | Finish | Publish | Wait
 
 
 def _spec_differs(state: State, recorded: Revision) -> IssueReason | None:
@@ -78,10 +85,17 @@ def _renewal_due(state: State, _: Revision) -> IssueReason | None:
 
 def _renewal_requested(state: State, recorded: Revision) -> IssueReason | None:
     """Somebody asked for a renewal after the certificate was made."""
+    return "manual" if _asks(state, recorded) else None
+
+
+def is_asked(state: State) -> bool:
+    """Tell whether somebody asked for a renewal after the newest certificate was made."""
+    return state.newest is not None and _asks(state, state.newest)
+
+
+def _asks(state: State, recorded: Revision) -> bool:
     asked = state.renew_requested_at
-    if asked is None or asked > state.now or is_answered(asked, not_before=recorded.not_before):
-        return None
-    return "manual"
+    return asked is not None and asked <= state.now and not is_answered(asked, not_before=recorded.not_before)
 
 
 # In the order in which a reason is reported.
@@ -89,7 +103,23 @@ REISSUE_CHECKS = (_spec_differs, _issuer_differs, _expired, _renewal_due, _renew
 
 
 def plan(state: State) -> Step:
-    """Decide the one next step."""
+    """Decide the one next step. What stands is kept standing also while issuing anew has to wait."""
+    step = _wanted(state)
+    if state.held_until is None or state.held_until <= state.now or isinstance(step, Publish):
+        return step
+    standing = step.replaces if isinstance(step, Issue) and still_serves(step, now=state.now) else None
+    if standing is None:
+        return Wait(state.held_until)
+    return Publish(standing, adopted=standing.owner.resource_uid != state.resource_uid)
+
+
+def still_serves(step: Issue, *, now: datetime) -> bool:
+    """Tell whether what a step would replace is what the spec asks for, and has not expired."""
+    replaced = step.replaces
+    return step.reason in {"renewal", "manual"} and replaced is not None and replaced.not_after > now
+
+
+def _wanted(state: State) -> Step:
     newest = state.newest
     if newest is None:
         return Issue("initial", 1, None)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from clm.cluster.secrets import SecretStore, SecretVersion
     from clm.lifecycle.boundaries import Boundary
+    from clm.lifecycle.holds import Hold
     from clm.lifecycle.renewal import Renewal
     from clm.pki.chain import CertificateFacts
     from clm.pki.keys import PrivateKey
@@ -67,6 +68,7 @@ class Publication:
     policy_name: str
     policy_generation: int | None
     renewal: Renewal
+    hold: Hold | None = None
     private_key: PrivateKey | None = field(repr=False)
     passwords: Passwords = NO_PASSWORDS
 

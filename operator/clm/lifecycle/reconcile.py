@@ -23,10 +23,10 @@ from clm.errors import (
     Conflict,
     Invalid,
     InvalidInput,
+    IssuanceFailed,
     KeyPending,
     KeystorePasswordInvalid,
     KeystorePasswordNotFound,
-    LintFailed,
     NotFound,
     NotOurs,
     Overtaken,
@@ -37,6 +37,7 @@ from clm.errors import (
 )
 from clm.lifecycle.contest import next_contest
 from clm.lifecycle.ending import is_deleted_to_revoke, is_revoked
+from clm.lifecycle.holds import Hold, failed_status, held_status, next_look, with_hold
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import (
@@ -49,7 +50,6 @@ from clm.lifecycle.status import (
     secret_of,
 )
 from clm.resources.audit import AuditRecord
-from clm.resources.problems import together
 from clm.resources.records import Owner
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.rsa_keys import RsaKeys
     from clm.lifecycle.view import ClusterView, Entry, Key
+    from clm.resources.audit import Action
     from clm.settings import Settings
     from clm.storage.core.metadata import MetadataStore
     from clm.storage.secure.outbox import OutboxStore
@@ -164,8 +165,8 @@ class Reconciler:
             return await self._refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
         except InvalidInput as error:
             return await self._refuse(key, body, Refusal("InvalidSpec", str(error)))
-        except LintFailed as error:
-            return await self._refuse(key, body, Refusal("LintFailed", together(error.findings)))
+        except IssuanceFailed as error:
+            return await self._failed(key, body, error)
         except (KeystorePasswordNotFound, KeystorePasswordInvalid) as error:
             # Nothing watches that Secret, so it is asked for again.
             waiting = isinstance(error, KeystorePasswordNotFound)
@@ -222,7 +223,9 @@ class Reconciler:
             return await self._end(key, held, now, thorough=thorough)
         return await self._bring_on(key, held, now, thorough=thorough)
 
-    async def _bring_on(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
+    async def _bring_on(  # noqa: PLR0911 - one an outcome
+        self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool
+    ) -> Result:
         owner = self._owner(key, body)
         admitted = await self._admission.admit(key, body)
         if isinstance(admitted, Refusal):
@@ -235,6 +238,8 @@ class Reconciler:
             return RetryAfter("an earlier attempt was brought to its end", delay_s=0)
         if isinstance(outcome, Refusal):
             return await self._refuse(key, body, outcome)
+        if isinstance(outcome, Hold):
+            return await self._held(key, body, outcome)
         outcome = replace(outcome, passwords=passwords)
         known = secret_of(body)
         new = known is None
@@ -253,7 +258,8 @@ class Reconciler:
         self._secret_watch.wrote(key.namespace, admitted.spec.secret_name, version)
         repairs = self._pace.repairs(key)
         contest = next_contest(body.get("status"), changed_by=version.changed_by, repairs=repairs, now=now)
-        status = changes(body, ready_status(body, outcome, version, now=now, contest=contest))
+        status = ready_status(body, outcome, version, now=now, contest=contest)
+        status = changes(body, with_hold(body, status, outcome.hold, now=now))
         entry = await self._write_status(key, body, status)
         self._boundary("publish.status-written")
         await self._outbox.finish(outcome.id)
@@ -311,14 +317,38 @@ class Reconciler:
         return entry
 
     async def _refuse(self, key: Key, body: dict[str, Any], refusal: Refusal, *, retry: bool = False) -> Result:
+        status = changes(body, refused_status(body, refusal, now=self._clock()))
+        act: Action | None = None if refusal.waiting else "certificate.refuse"
+        then = RetryAfter(refusal.message) if retry else Done()
+        return await self._tell(key, body, status, refusal, act=act, then=then)
+
+    async def _failed(self, key: Key, body: dict[str, Any], error: IssuanceFailed) -> Result:
+        """Count the failure, and have the next attempt wait."""
         now = self._clock()
-        status = changes(body, refused_status(body, refusal, now=now))
+        logger.warning("%s: the issuance failed: %s", key, error)
+        status, hold = failed_status(body, error, now=now)
+        said = Refusal(error.reason, error.message)
+        then = Done(next_look(body, hold, now=now))
+        return await self._tell(key, body, changes(body, status), said, act="certificate.fail", then=then)
+
+    async def _held(self, key: Key, body: dict[str, Any], hold: Hold) -> Result:
+        """Wait until the time that is known, or until something changes."""
+        now = self._clock()
+        status = changes(body, held_status(body, hold, now=now))
+        said = Refusal(hold.kind, hold.message, waiting=True)
+        act: Action | None = "certificate.suspend" if hold.kind == "IssuanceSuspended" else None
+        return await self._tell(key, body, status, said, act=act, then=Done(next_look(body, hold, now=now)))
+
+    async def _tell(
+        self, key: Key, body: dict[str, Any], status: dict[str, Any], said: Refusal, *, act: Action | None, then: Result
+    ) -> Result:
+        """Put something into the status, the audit log and an Event, where it is not said already."""
         try:
             if status:
-                if not refusal.waiting:
-                    await self._metadata.audit(self._refusal_audit(key, body, refusal))
+                if act is not None:
+                    await self._metadata.audit(self._audit(key, body, act, said))
                 self._view.put(await self._statuses.write(body, status))
-                self._say(key, body, "Normal" if refusal.waiting else "Warning", refusal.reason, refusal.message)
+                self._say(key, body, "Normal" if said.waiting else "Warning", said.reason, said.message)
         except Conflict as error:
             await self._refresh(key)
             return RetryAfter(str(error))
@@ -326,9 +356,9 @@ class Reconciler:
             await self._refresh(key)
             return Done()
         except Refused as error:
-            logger.warning("%s: %s: the status was refused: %s", key, refusal.reason, error)
+            logger.warning("%s: %s: the status was refused: %s", key, said.reason, error)
             return RetryAfter(str(error))
-        return RetryAfter(refusal.message) if retry else Done()
+        return then
 
     async def _tell_of_outage(self, key: Key, body: dict[str, Any] | None, error: Unavailable) -> None:
         now = self._clock()
@@ -343,18 +373,18 @@ class Reconciler:
         except ClmError as failure:
             logger.warning("%s: waits since %.0f s: %s; nor can its status say so: %s", key, lasted_s, error, failure)
 
-    def _refusal_audit(self, key: Key, body: dict[str, Any], refusal: Refusal) -> AuditRecord:
+    def _audit(self, key: Key, body: dict[str, Any], act: Action, said: Refusal) -> AuditRecord:
         return AuditRecord(
             organization_id=self._settings.organization_id,
-            action="certificate.refuse",
+            action=act,
             object_type="certificate-object",
             object_id=body["metadata"]["uid"],
-            outcome="denied",
-            reason=refusal.reason,
+            outcome="failure" if act == "certificate.fail" else "denied",
+            reason=said.reason,
             details={
                 "object": str(key),
                 "generation": body["metadata"]["generation"],
-                "message": refusal.message[:2000],
+                "message": said.message[:2000],
             },
         )
 

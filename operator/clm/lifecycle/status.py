@@ -52,7 +52,7 @@ def ready_status(
         observed_generation=generation,
         now=now,
     )
-    for kind in ("Issuing", "Reconciling", "Stalled", "WindowMissed", "Revoked"):
+    for kind in ("Reconciling", "Stalled", "WindowMissed", "Revoked"):
         conditions = remove_condition(conditions, kind)
     conditions = contested_conditions(conditions, contest, generation=generation, now=now)
     if publication.renewal.window_missed:
@@ -63,9 +63,9 @@ def ready_status(
         "conditions": conditions,
         "serialNumber": facts.serial_number.hex(":"),
         "fingerprint": facts.fingerprint_sha256.hex(":"),
-        "notBefore": _time(facts.not_before),
-        "notAfter": _time(facts.not_after),
-        "renewalTime": _time(publication.renewal.at) if publication.renewal.at else None,
+        "notBefore": time_text(facts.not_before),
+        "notAfter": time_text(facts.not_after),
+        "renewalTime": time_text(publication.renewal.at) if publication.renewal.at else None,
         "revision": publication.revision,
         "certificateId": str(publication.id),
         "keyIdentifier": facts.subject_key_identifier.hex(":"),
@@ -81,9 +81,6 @@ def ready_status(
             **contested_secret(body.get("status") or {}, contest),
         },
         "keystorePasswords": _password_secrets(publication),
-        "failedIssuanceAttempts": None,
-        "lastFailureTime": None,
-        "nextAttemptTime": None,
     }
 
 
@@ -159,5 +156,6 @@ def _conditions(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list((body.get("status") or {}).get("conditions") or ())
 
 
-def _time(moment: datetime) -> str:
+def time_text(moment: datetime) -> str:
+    """Write a moment as Kubernetes does (RFC 3339)."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

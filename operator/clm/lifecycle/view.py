@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from clm.errors import InvalidInput
 from clm.lifecycle.contest import contest_of
 from clm.lifecycle.ending import finalizer_differs, is_deleted_to_revoke
+from clm.lifecycle.failures import waits_until
 from clm.lifecycle.renewal import is_answered, renew_requested_at
 from clm.resources.authority import AuthoritySpec, read_authority
 from clm.resources.certificate import CertificateStatus, parse_status
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from clm.cluster.secrets import SecretVersion
+    from clm.resources.status import HoldKind
 
 _Value = TypeVar("_Value")
 _Member = TypeVar("_Member")
@@ -66,6 +68,7 @@ class Entry:
     secret_resource_version: str | None
     renewal_at: float | None
     renewal_recorded: bool
+    hold: HoldKind | None
     contest_ends_at: float | None
     repairs: int
     issuer_name: str | None
@@ -332,7 +335,8 @@ def _entry(body: dict[str, Any]) -> Entry:
         secret_uid=status.secret_uid,
         secret_resource_version=status.secret_resource_version,
         renewal_at=_renewal_at(metadata, status),
-        renewal_recorded=status.renewal_time is not None,
+        renewal_recorded=status.renewal_time is not None and status.next_attempt_time is None,
+        hold=status.hold,
         contest_ends_at=contest.ends_at.timestamp() if contest is not None else None,
         repairs=contest.repairs if contest is not None else 0,
         issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
@@ -360,11 +364,20 @@ def _authority(spec: Mapping[str, Any]) -> AuthoritySpec | None:
 def _renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float | None:
     """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked.
 
-    Of a certificate that is not renewed by time, its end: then the object is not Ready any more.
+    Of a certificate that is not renewed by time, its end: then the object is not Ready any more. Where attempts have
+    failed, or a limit was reached, not before the next attempt.
     """
     end = status.renewal_time or status.not_after
     moments = [end] if end else []
     asked = renew_requested_at(metadata)
     if asked is not None and status.not_before is not None and not is_answered(asked, not_before=status.not_before):
         moments.append(asked)
-    return min(moments).timestamp() if moments else None
+    if not moments:
+        return None
+    moment = min(moments)
+    until = status.next_attempt_time if status.hold is not None else None
+    if status.hold == "Failed":
+        until = waits_until(status, generation=metadata["generation"], asked_at=asked)
+    if until is not None:
+        moment = max(moment, min(until, status.not_after or until))
+    return moment.timestamp()

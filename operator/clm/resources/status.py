@@ -9,7 +9,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+HoldKind = Literal["Failed", "IssuanceSuspended", "QuotaExceeded"]
+"""What keeps an issuance waiting for a time that is known."""
 
 _CONDITION = {"True": True, "False": False}
 
@@ -28,6 +31,11 @@ class CertificateStatus:
     not_before: datetime | None = None
     not_after: datetime | None = None
     renewal_time: datetime | None = None
+    hold: HoldKind | None = None
+    hold_generation: int | None = None
+    failed_attempts: int | None = None
+    last_failure_time: datetime | None = None
+    next_attempt_time: datetime | None = None
     issuer_name: str | None = None
     issuer_key_identifier: str | None = None
     issuer_chain: tuple[str, ...] | None = None
@@ -45,6 +53,7 @@ def parse_status(status: object) -> CertificateStatus:
     body = _mapping(status)
     ready = _condition(body.get("conditions"), "Ready")
     secret, issuer = _mapping(body.get("secret")), _mapping(body.get("issuer"))
+    hold, hold_generation = _hold(body.get("conditions"))
     return CertificateStatus(
         observed_generation=_integer(body.get("observedGeneration")),
         ready=_CONDITION.get(_text(ready.get("status")) or ""),
@@ -56,6 +65,11 @@ def parse_status(status: object) -> CertificateStatus:
         not_before=parse_time(body.get("notBefore")),
         not_after=parse_time(body.get("notAfter")),
         renewal_time=parse_time(body.get("renewalTime")),
+        hold=hold,
+        hold_generation=hold_generation,
+        failed_attempts=_integer(body.get("failedIssuanceAttempts")),
+        last_failure_time=parse_time(body.get("lastFailureTime")),
+        next_attempt_time=parse_time(body.get("nextAttemptTime")),
         issuer_name=_text(issuer.get("name")),
         issuer_key_identifier=_text(issuer.get("keyIdentifier")),
         issuer_chain=_texts(issuer.get("chain")),
@@ -94,6 +108,20 @@ def _condition(conditions: object, kind: str) -> Mapping[str, Any]:
     if not isinstance(conditions, list | tuple):
         return {}
     return next((item for item in map(_mapping, conditions) if item.get("type") == kind), {})
+
+
+def _hold(conditions: object) -> tuple[HoldKind | None, int | None]:
+    """What keeps the next issuance waiting, and for which generation that was said."""
+    suspended = _condition(conditions, "IssuanceSuspended")
+    if suspended.get("status") == "True":
+        return "IssuanceSuspended", _integer(suspended.get("observedGeneration"))
+    waiting, ready = _condition(conditions, "Issuing"), _condition(conditions, "Ready")
+    if (waiting.get("status"), waiting.get("reason")) == ("False", "Failed"):
+        return "Failed", _integer(waiting.get("observedGeneration"))
+    for said in (waiting, ready):
+        if said.get("reason") == "QuotaExceeded":
+            return "QuotaExceeded", _integer(said.get("observedGeneration"))
+    return None, None
 
 
 def _text(value: object) -> str | None:

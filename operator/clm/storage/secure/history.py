@@ -13,7 +13,9 @@ from clm.storage.coalescer import Coalescer
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Sequence
+    from datetime import datetime
 
+    from clm.resources.records import IssueReason
     from clm.storage.database import Database
 
 _REVISION = """
@@ -75,6 +77,19 @@ LIMIT %(limit)s
 """
 
 
+# Of one object by its newest revisions, and of all that had its name: each in an index. What counts is the clock that
+# the certificates were made by.
+_RECENT = """
+(SELECT reason, not_before FROM certificate_requests
+ WHERE cluster_id = %(cluster_id)b AND resource_uid = %(uid)b
+ ORDER BY revision DESC LIMIT %(limit)s)
+UNION ALL
+(SELECT reason, not_before FROM certificate_requests
+ WHERE cluster_id = %(cluster_id)b AND namespace = %(namespace)s AND name = %(name)s
+   AND resource_uid <> %(uid)b AND created_at > now() - interval '2 days'
+ LIMIT %(limit)s)
+"""
+
 _LIVE = "SELECT id FROM certificates WHERE id = ANY(%(ids)b) AND state = 'active'"
 
 
@@ -83,6 +98,13 @@ class Pending(NamedTuple):
 
     id: uuid.UUID
     owner: Owner
+
+
+class PastIssuance(NamedTuple):
+    """Why something was issued, and when it begins."""
+
+    reason: IssueReason
+    not_before: datetime
 
 
 class HistoryStore:
@@ -109,6 +131,14 @@ class HistoryStore:
     async def is_live(self, certificate_id: uuid.UUID) -> bool:
         """Tell whether the certificate stands for its object now: recorded, and neither replaced nor revoked."""
         return await self._live.submit(certificate_id)
+
+    async def recent(self, uid: uuid.UUID, name: tuple[str, str], *, since: datetime) -> list[PastIssuance]:
+        """List what began since then of an object, and of others of its namespace and name; at most 200."""
+        parameters = {"cluster_id": self._cluster_id, "uid": uid, "namespace": name[0], "name": name[1], "limit": 100}
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_RECENT, parameters)
+            found = [PastIssuance(*row) for row in await cursor.fetchall()]
+        return [it for it in found if it.not_before > since]
 
     async def intent(self, request_id: uuid.UUID) -> StoredIntent | None:
         """Read a pending intent; None when it is pending no longer."""
