@@ -65,11 +65,13 @@ FROM unnest(%(ids)b::uuid[], %(reasons)b::int[]) AS listed (id, reason_code)
 WHERE r.id = listed.id AND r.reason_code = listed.reason_code AND r.published_at IS NULL
 """
 
-# By the index of the ends of validity, from the far end: what names a CRL of the CA is among the first.
+# By the index of the ends of validity, from the far end: what names a CRL of the CA is among the first. Its own
+# certificate, where it signed that itself, names none.
 _LAST_EXPIRY = """
 SELECT max(not_after) FROM (
     (SELECT not_after FROM certificates
      WHERE organization_id = %(organization_id)b AND issuer_key_id = %(issuer_key_id)b
+       AND subject_key_id IS DISTINCT FROM issuer_key_id
      ORDER BY not_after DESC LIMIT 1)
     UNION ALL
     (SELECT max(not_after) FROM certificate_requests
