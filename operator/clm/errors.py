@@ -39,6 +39,7 @@ ClmError
 ├── SubjectErased           a person's data were erased: nothing about them is written or read any more
 ├── UnderLegalHold          what must be kept for now cannot be erased
 ├── MalformedRequest        what came over HTTP is no OCSP request
+├── NotRevocable            a certificate cannot be revoked: unknown, ambiguous, expired or self-signed
 ├── LintFailed              a to-be-signed certificate breaks a rule of its profile
 ├── SignatureInvalid        what the token signed does not verify; never stored
 ├── AuditFailed             the audit log, or a proof about it, is not what it should be
@@ -51,6 +52,9 @@ ClmError
 ├── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
 └── ResponderEnded          a part of the responder ended by itself; likewise
 """
+
+_SHOWN = 20
+"""Problems that a message lists at most."""
 
 
 class ClmError(Exception):
@@ -215,6 +219,16 @@ class UnderLegalHold(ClmError):
 
 class MalformedRequest(ClmError):
     """What came over HTTP is no OCSP request."""
+
+
+class NotRevocable(ClmError):
+    """Certificates cannot be revoked as asked for; `problems` says why of each. Nothing was revoked."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        shown = problems[:_SHOWN]
+        more = f"\n... and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+        super().__init__("\n".join(shown) + more)
+        self.problems = problems
 
 
 class LintFailed(ClmError):

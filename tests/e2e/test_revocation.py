@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.manifests import ISSUING, ROOT, authority, certificate, issued_by, policy
+from tests.e2e.manifests import CA_NAMESPACE, ISSUING, ROOT, authority, certificate, issued_by, policy
 from tests.e2e.world import condition, wait
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.e2e.api import Manifest
     from tests.e2e.world import World
 
@@ -136,3 +138,67 @@ def test_revoked_authority_issues_no_more(world: World, namespace: str) -> None:
     world.api.patch("Certificate", namespace, "root", {"spec": {"revocation": {"reason": "cACompromise"}}})
     assert "trust anchor" in world.wait_refused(namespace, "root", "RevocationRefused")["message"]
     assert [row["state"] for row in world.recorded(root)] == ["active"]
+
+
+def _command(world: World, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    return world.program("clm.cli.main", "revoke", *arguments, timeout_s=timeout_s)
+
+
+def test_command_revokes_what_has_no_object(world: World, namespace: str) -> None:
+    """By serial number as openssl writes it, with a reason and a comment; twice is an error, a compromise not."""
+    world.apply(certificate(namespace, "gone"))
+    body = world.wait_ready(namespace, "gone")
+    world.api.delete("Certificate", namespace, "gone")
+    serial = body["status"]["serialNumber"]
+
+    dry = _command(world, serial, "--reason", "superseded", "--dry-run")
+    assert (dry.returncode, f"{namespace}/gone" in dry.stdout) == (0, True), dry.stderr
+    assert [row["state"] for row in world.recorded(body)] == ["active"]
+    asked = _command(world, serial, "--reason", "superseded")
+    assert (asked.returncode, "Aborted" in asked.stderr) == (1, True)
+    assert [row["state"] for row in world.recorded(body)] == ["active"]
+
+    done = _command(
+        world, f"serial={serial.replace(':', '').upper()}", "--reason=superseded", "--comment=moved", "--yes"
+    )
+    assert done.returncode == 0, done.stderr
+    [row] = world.settled(body)
+    assert (row["state"], _told(world, [row["id"]])) == ("revoked", {row["id"]: 4})
+    statement = """
+        SELECT r.comment, a.actor_type, a.details FROM certificate_revocations r
+        JOIN secure_audit_log a ON a.object_id = r.certificate_id::text AND a.action = 'certificate.revoke'
+        WHERE r.certificate_id = %(id)s
+    """
+    [said] = world.query("secure", statement, id=row["id"])
+    assert (said["comment"], said["actor_type"], said["details"]["cause"]) == ("moved", "user", "clm revoke")
+
+    again = _command(world, serial, "--reason", "cessationOfOperation", "--yes")
+    assert (again.returncode, "revoked already" in again.stderr) == (1, True)
+    worse = _command(world, "--id", str(row["id"]), "--reason", "keyCompromise", "--yes")
+    assert (worse.returncode, _told(world, [row["id"]])) == (0, {row["id"]: 1}), worse.stderr
+
+
+def test_command_on_a_certificate_whose_object_stands(world: World, namespace: str) -> None:
+    """The object gets a new certificate with a new key; what cannot be revoked is told, all of it at once."""
+    world.apply(certificate(namespace, "web", privateKey={"rotationPolicy": "Never"}))
+    before = world.wait_ready(namespace, "web")
+    key = world.secret(namespace, "web-tls")["tls.key"]
+    fingerprint = before["status"]["fingerprint"]
+    done = _command(world, "--fingerprint", fingerprint, "--reason", "privilegeWithdrawn", "--yes")
+    assert done.returncode == 0, done.stderr
+    world.restart_controller()  # it looks at the outbox at once then, else once a minute
+
+    def look() -> Manifest | None:
+        body = world.wait_ready(namespace, "web")
+        return body if body["status"]["serialNumber"] != before["status"]["serialNumber"] else None
+
+    body = wait(look, "another certificate")
+    assert [row["state"] for row in world.settled(body)] == ["revoked", "active"]
+    assert world.secret(namespace, "web-tls")["tls.key"] != key
+
+    root = world.certificate(CA_NAMESPACE, ROOT)["status"]["serialNumber"]
+    wrong = _command(world, root, "00:11:22:33:44:55:66:77:88", "--reason", "cACompromise", "--yes")
+    assert wrong.returncode == 1
+    assert "self-signed" in wrong.stderr
+    assert "no certificate has the serial number 00:11:22:33:44:55:66:77:88" in wrong.stderr
+    assert "none: write it in hexadecimal" in _command(world, "web", "--reason", "superseded").stderr

@@ -12,10 +12,17 @@ from clm.cluster.session import load_credentials
 from clm.factory import Dependencies, open_database, open_dependencies, open_token
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.key_acts import Actor, KeyActs
+from clm.lifecycle.revoke import Revoker
+from clm.storage.core.metadata import MetadataStore
+from clm.storage.core.revocations import AnnouncementStore
 from clm.storage.secure.destruction import PrivateKeyDestruction
+from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.key_acts import KeyActStore
+from clm.storage.secure.outbox import OutboxStore
+from clm.storage.secure.revocations import RevocationStore
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator
 
     from clm.hsm.token import Token
@@ -44,6 +51,29 @@ def key_acts(secure: Database, *, actor: Actor) -> KeyActs:
 def leaf_keys(secure: Database) -> PrivateKeyDestruction:
     """Give what destroys stored private keys."""
     return PrivateKeyDestruction(secure, **_audit())
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationParts:
+    """What finds, records and announces revocations."""
+
+    store: RevocationStore
+    announcements: AnnouncementStore
+    revoker: Revoker
+
+
+def revocation_parts(databases: Databases, *, cluster_id: uuid.UUID) -> RevocationParts:
+    """Wire what revokes, over both databases alone."""
+    store, announcements = RevocationStore(databases.secure, **_audit()), AnnouncementStore(databases.core, **_audit())
+    revoker = Revoker(
+        store=store,
+        announcements=announcements,
+        metadata=MetadataStore(databases.core, **_audit()),
+        history=HistoryStore(databases.secure, cluster_id=cluster_id),
+        outbox=OutboxStore(databases.secure, cluster_id=cluster_id),
+        boundary=no_boundary,
+    )
+    return RevocationParts(store, announcements, revoker)
 
 
 def _audit() -> dict[str, str]:

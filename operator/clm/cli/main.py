@@ -17,6 +17,7 @@ _COMMANDS = {
     "dev": ("clm.cli.dev:dev", "Run everything on this machine, for evaluation and tests."),
     "erase": ("clm.cli.erase:erase", "Erase a person's data, for good."),
     "keys": ("clm.cli.keys:keys", "Show keys and change their states."),
+    "revoke": ("clm.cli.revoke:revoke", "Revoke certificates, for good."),
     "retention": ("clm.cli.retention:retention", "Let go what is past its retention."),
     "maintenance": ("clm.cli.maintenance:maintenance", "Tell how the databases are, and what is to be done."),
     "responder": ("clm.cli.responder:responder", "Serve CRLs, OCSP answers and CA certificates."),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from clm.lifecycle.choose import of_the_same_keys
 from clm.lifecycle.inventory import inventory_entry, listed_as_recorded
 from clm.pki.chain import certificate_facts
 from clm.resources.revocation import COMPROMISES
@@ -68,7 +69,7 @@ class Revoker:
         record now of those that were changed. Raises DatabaseUnavailable; what was recorded until then stays.
         """
         if revocation.reason in COMPROMISES:
-            certificates = [*certificates, *await self.of_the_same_keys(certificates)]
+            certificates = [*certificates, *await of_the_same_keys(self._store, certificates)]
         changing = [one for one in certificates if one.would_change(revocation.reason)]
         recorded: list[Recorded] = []
         for some in _batches(changing):
@@ -78,15 +79,16 @@ class Revoker:
             self._authority_revoked()
         return recorded
 
-    async def announce(self, revocations: Sequence[Recorded]) -> None:
-        """Step 2: announce what is recorded, in batches, and strike it off the outbox. Safe to repeat.
+    async def announce(self, revocations: Sequence[Recorded], *, clear: bool = True) -> None:
+        """Step 2: announce what is recorded, in batches, and with `clear` strike it off the outbox. Safe to repeat.
 
         Raises DatabaseUnavailable: the relay then announces what is left.
         """
         for some in _batches(revocations):
             await self.tell(some)
             self._boundary("revoke.announced")
-            await self._outbox.finish_all([revocation.certificate_id for revocation in some])
+            if clear:
+                await self._outbox.finish_all([revocation.certificate_id for revocation in some])
 
     async def tell(self, revocations: Sequence[Recorded]) -> None:
         """Announce without touching the outbox. Also what a crash kept from the inventory gets there."""
@@ -104,12 +106,6 @@ class Revoker:
             if recorded.is_authority:
                 self._authority_revoked()
         return recorded
-
-    async def of_the_same_keys(self, certificates: Sequence[Revocable]) -> list[Revocable]:
-        """The other unexpired certificates of the keys of these."""
-        ids = {one.id for one in certificates}
-        keys = {key for one in certificates for key in (one.private_key_id, one.subject_key_id) if key is not None}
-        return [one for one in await self._store.of_keys(keys) if one.id not in ids] if keys else []
 
     async def _list(self, certificate_id: uuid.UUID) -> None:
         stored = await self._history.certificate(certificate_id)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clm.pki.serial import new_serial, serial_from_bytes, serial_hex, serial_to_bytes
+from clm.errors import InvalidInput
+from clm.pki.serial import new_serial, serial_candidates, serial_from_bytes, serial_hex, serial_to_bytes
 
 
 @given(st.binary(min_size=16, max_size=16))
@@ -30,3 +31,26 @@ def test_bytes_come_back(serial: int) -> None:
     assert serial_from_bytes(octets) == serial
     assert len(octets) >= 8
     assert bytes.fromhex(serial_hex(serial).replace(":", "")) == octets
+
+
+@given(st.integers(min_value=1, max_value=2**159 - 1))
+def test_a_person_may_write_it_in_several_ways(serial: int) -> None:
+    """As openssl, browsers and this program write it, and in decimal."""
+    octets, hexadecimal = serial_to_bytes(serial), f"{serial:X}"
+    forms = (hexadecimal, hexadecimal.lower(), f"0x{hexadecimal}", f"serial={hexadecimal}", serial_hex(serial))
+    for text in (*forms, serial_hex(serial).upper().replace(":", " "), str(serial)):
+        assert octets in serial_candidates(text)
+
+
+def test_only_digits_alone_may_be_decimal() -> None:
+    """What is marked as hexadecimal is nothing else."""
+    assert len(serial_candidates("1234567890")) == 2
+    assert len(serial_candidates("0x1234567890")) == 1
+    assert len(serial_candidates("12:34:56:78:90")) == 1
+
+
+@pytest.mark.parametrize("text", ["", " ", "web", "0x", "-5", "0", "00:00", "a" + "0" * 39, "ff" * 20, "1" * 60])
+def test_what_is_no_serial_is_refused(text: str) -> None:
+    """Empty, no number, not positive, or longer than RFC 5280 allows."""
+    with pytest.raises(InvalidInput, match="serial number"):
+        serial_candidates(text)

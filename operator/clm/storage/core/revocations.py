@@ -10,7 +10,7 @@ from clm.storage import audit_sql, batch
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from clm.resources.revocation import Recorded
     from clm.storage.database import Database
@@ -55,6 +55,9 @@ WHERE m.id = i.certificate_id AND m.id = ANY(%(ids)b)
 _LISTED = "SELECT id FROM certificate_metadata WHERE id = ANY(%(ids)b)"
 
 
+_WITH_CRL = "SELECT issuer_key_id FROM clm_status.issuers WHERE crl_enabled AND issuer_key_id = ANY(%(keys)b)"
+
+
 class AnnouncementStore:
     """Announces revocations to whoever reads clm_core_db."""
 
@@ -72,6 +75,12 @@ class AnnouncementStore:
         values = {"items": batch.items([self._row(revocation) for revocation in revocations]), "ids": ids}
         *_, listed = await self._database.together((_ANNOUNCE, values), (_LIST, values), (_LISTED, {"ids": ids}))
         return set(ids) - {row[0] for row in listed}
+
+    async def with_crl(self, issuer_key_ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+        """Which of these CAs publish CRLs."""
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_WITH_CRL, {"keys": list(issuer_key_ids)})
+            return {row[0] for row in await cursor.fetchall()}
 
     def _row(self, revocation: Recorded) -> dict[str, Any]:
         audit = AuditRecord(
