@@ -91,6 +91,9 @@ _EVERYWHERE = (
     "secretTemplate.annotations.some",
     "deletionPolicy",
     "keystores.pkcs12",
+    "keystores.jks.alias",
+    "keystores.jks.password",
+    "additionalOutputFormats[].type",
 )
 _KEYS = ("secretTemplate.labels", "secretTemplate.annotations")
 """Objects whose keys are anything too."""
@@ -103,6 +106,7 @@ _IN_AUTHORITIES = (
     "nameConstraints.excluded.uriDomains[]",
 )
 _FULL: dict[str, Any] = {"otherNames": [{"oid": UPN, "utf8Value": "a@example.com"}]}
+_KEYSTORE: dict[str, Any] = {"keystores": {"jks": {"create": True, "password": "changeit"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ def _send(
     admitted, refused = [], 0
     for case in cases:
         manifest = make(namespace, case.name)
-        manifest["spec"] = _with(manifest["spec"], case.field, case.value)
+        company = _KEYSTORE if case.field.startswith("keystores.jks") else {}
+        manifest["spec"] = _with(manifest["spec"] | company, case.field, case.value)
         status = _try_create(world, manifest)
         assert status < 500, f"{case}: {status}"
         if status < 400:

@@ -130,6 +130,15 @@ def _has_the_key_that_its_files_need(spec: CertificateSpec) -> Iterator[Problem]
         yield keystore.path, "needs the private key, which does not leave the HSM"
 
 
+def _keeps_passwords_elsewhere(spec: CertificateSpec) -> Iterator[Problem]:
+    for keystore in spec.keystores:
+        if keystore.password_ref is not None and keystore.password_ref.name == spec.secret_name:
+            yield (
+                f"{keystore.path}.passwordSecretRef.name",
+                f"{spec.secret_name} is spec.secretName, the Secret that is written; keep the password in another",
+            )
+
+
 def _leaves_own_metadata_alone(spec: CertificateSpec) -> Iterator[Problem]:
     for field, keys in _template(spec):
         for key in keys:
@@ -189,6 +198,7 @@ _CHECKS: tuple[Callable[[CertificateSpec], Iterable[Problem]], ...] = (
     _publishes_only_as_ca,
     _keeps_only_ca_keys_in_the_hsm,
     _has_the_key_that_its_files_need,
+    _keeps_passwords_elsewhere,
     _leaves_own_metadata_alone,
     _has_metadata_that_kubernetes_takes,
 )

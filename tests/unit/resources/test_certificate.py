@@ -195,6 +195,7 @@ _FIELDS = [
     "secretTemplate",
     "deletionPolicy",
     "keystores",
+    "additionalOutputFormats",
     "renewal",
     "authority",
     "revocation",

@@ -67,6 +67,7 @@ def test_what_is_not_to_be_made_does_not_count(empty: object) -> None:
         ({"password": "a", "passwordSecretRef": {"name": "b"}}, "jks.password: set exactly one of"),
         ({"password": ""}, "jks.password: set exactly one of"),
         ({"passwordSecretRef": {}}, "jks.passwordSecretRef.name: is required"),
+        ({"passwordSecretRef": {"name": "web-tls"}}, "jks.passwordSecretRef.name: web-tls is spec.secretName"),
         ({"password": "geheim\n"}, "jks.password: ends with a line break"),
         ({"password": "geh\x7feim"}, "jks.password: has a character that is not printable ASCII"),
         ({"password": "gehéim"}, "jks.password: has a character that is not printable ASCII"),
