@@ -68,6 +68,13 @@ def hosts_in(subject: x509.Name) -> Iterator[x509.DNSName]:
             yield x509.DNSName(attribute.value)
 
 
+def mailboxes_in(subject: x509.Name) -> Iterator[x509.RFC822Name]:
+    """Iterate over the subject's e-mail addresses, to which constraints on mailboxes apply as well."""
+    for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+        if isinstance(attribute.value, str):
+            yield x509.RFC822Name(attribute.value)
+
+
 def _makers(item: NameConstraintItem | None, which: str) -> Iterator[Callable[[], x509.GeneralName]]:
     if item is None:
         return

@@ -108,8 +108,9 @@ def _usages(extensions: x509.Extensions, spec: CertificateSpec) -> Iterator[str]
     given, extended = usages.key_usage(spec.usages, algorithm=algorithm), usages.extended_key_usage(spec.usages)
     asked = _value(extensions, x509.KeyUsage)
     bits = set(usages.usage_names([given])) if given is not None else set()
+    beyond = usages.beyond(algorithm, signs_certificates=spec.is_ca)
     for usage in usages.usage_names([asked]) if asked is not None else ():
-        if usage not in bits and usage not in usages.BEYOND[algorithm]:
+        if usage not in bits and usage not in beyond:
             yield f'asks for the usage "{usage}"; add it to spec.usages (keyUsage)'
     purposes = set(extended or ())
     for oid in _value(extensions, x509.ExtendedKeyUsage) or ():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SYNONYMS = {"signing": "digital signature", "s/mime": "email protection"}
 """Usages that cert-manager gives two names, by the less common one."""
 
-_KEY_USAGES = {
+KEY_USAGES = {
     "digital signature": "digital_signature",
     "content commitment": "content_commitment",
     "key encipherment": "key_encipherment",
@@ -28,6 +28,8 @@ _KEY_USAGES = {
     "encipher only": "encipher_only",
     "decipher only": "decipher_only",
 }
+"""Bits of KeyUsage, as cryptography names them, by usage."""
+
 _EXTENDED_USAGES = {
     "any": "2.5.29.37.0",
     "server auth": "1.3.6.1.5.5.7.3.1",
@@ -46,8 +48,19 @@ _OBJECT_IDENTIFIERS = {usage: x509.ObjectIdentifier(oid) for usage, oid in _EXTE
 _NAMES = {oid: usage for usage, oid in _EXTENDED_USAGES.items()}
 _NEEDS_KEY_AGREEMENT = ("encipher only", "decipher only")
 
+_SIGNS, _SEALS, _ENCIPHERS, _AGREES = "digital_signature", "content_commitment", "key_encipherment", "key_agreement"
+OF_PURPOSE = {
+    "1.3.6.1.5.5.7.3.1": (_SIGNS, _ENCIPHERS, _AGREES),
+    "1.3.6.1.5.5.7.3.2": (_SIGNS, _AGREES),
+    "1.3.6.1.5.5.7.3.3": (_SIGNS,),
+    "1.3.6.1.5.5.7.3.4": (_SIGNS, _SEALS, _ENCIPHERS, _AGREES),
+    "1.3.6.1.5.5.7.3.8": (_SIGNS, _SEALS),
+    "1.3.6.1.5.5.7.3.9": (_SIGNS, _SEALS),
+}
+"""Bits of KeyUsage of which one at least is needed for an extended usage (RFC 5280 4.2.1.12)."""
+
 # What a key cannot do: RFC 3279 2.3.1 for RSA, RFC 8813 3 for elliptic curves, RFC 9295 3 for Ed25519.
-BEYOND: dict[KeyAlgorithm, frozenset[str]] = {
+_BEYOND: dict[KeyAlgorithm, frozenset[str]] = {
     "RSA": frozenset({"key agreement", "encipher only", "decipher only"}),
     "ECDSA": frozenset({"key encipherment", "data encipherment"}),
     "Ed25519": frozenset({"key encipherment", "data encipherment", "key agreement", "encipher only", "decipher only"}),
@@ -61,13 +74,13 @@ def key_usage(usages: tuple[str, ...], *, algorithm: KeyAlgorithm) -> x509.KeyUs
     elliptic-curve key with it is rejected by strict verifiers. Raises InvalidInput when nothing else is left, and
     for "encipher only" and "decipher only" without "key agreement", which mean nothing.
     """
-    asked = {usage for usage in map(canonical, usages) if usage in _KEY_USAGES}
+    asked = {usage for usage in map(canonical, usages) if usage in KEY_USAGES}
     if "key agreement" not in asked and asked.intersection(_NEEDS_KEY_AGREEMENT):
         raise InvalidInput("spec.usages", '"encipher only" and "decipher only" need "key agreement" (RFC 5280 4.2.1.3)')
-    possible = asked - BEYOND[algorithm]
+    possible = asked - beyond(algorithm, signs_certificates="cert sign" in asked)
     if asked and not possible:
         raise InvalidInput("spec.usages", f"{algorithm} keys have none of these usages: {', '.join(sorted(asked))}")
-    return x509.KeyUsage(**{bit: usage in possible for usage, bit in _KEY_USAGES.items()}) if asked else None
+    return x509.KeyUsage(**{bit: usage in possible for usage, bit in KEY_USAGES.items()}) if asked else None
 
 
 def extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage | None:
@@ -75,8 +88,16 @@ def extended_key_usage(usages: tuple[str, ...]) -> x509.ExtendedKeyUsage | None:
 
     What is no name of a usage is an object identifier in dotted form; InvalidInput when it is not.
     """
-    asked = dict.fromkeys(usage for usage in map(canonical, usages) if usage not in _KEY_USAGES)
+    asked = dict.fromkeys(usage for usage in map(canonical, usages) if usage not in KEY_USAGES)
     return x509.ExtendedKeyUsage(list(map(_object_identifier, asked))) if asked else None
+
+
+def beyond(algorithm: KeyAlgorithm, *, signs_certificates: bool) -> frozenset[str]:
+    """Usages that a key does not have: what its algorithm cannot do, and what a key that signs certificates is not to.
+
+    RFC 3279 2.3.1: that one enciphers nothing; cert-manager's defaults for a CA have both.
+    """
+    return _BEYOND[algorithm] | {"key encipherment", "data encipherment"} if signs_certificates else _BEYOND[algorithm]
 
 
 def canonical(usage: str) -> str:
@@ -91,7 +112,7 @@ def usage_names(extensions: list[x509.ExtensionType]) -> Iterator[str]:
     """
     for value in extensions:
         if isinstance(value, x509.KeyUsage):
-            yield from (name for name, bit in _KEY_USAGES.items() if has_bit(value, bit))
+            yield from (name for name, bit in KEY_USAGES.items() if has_bit(value, bit))
         elif isinstance(value, x509.ExtendedKeyUsage):
             present = set(value)
             yield from (name for name, oid in _OBJECT_IDENTIFIERS.items() if oid in present)
@@ -117,4 +138,4 @@ def has_bit(value: x509.KeyUsage, bit: str) -> bool:
 
 def asserts_nothing(value: x509.KeyUsage) -> bool:
     """Tell whether no bit is set, which RFC 5280 4.2.1.3 forbids."""
-    return not any(has_bit(value, bit) for bit in _KEY_USAGES.values())
+    return not any(has_bit(value, bit) for bit in KEY_USAGES.values())

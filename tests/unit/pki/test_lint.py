@@ -11,10 +11,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from clm.pki.lint import lint
 from clm.pki.tbs import Draft
+from clm.resources.keys import KeySpec
 from tests.unit.pki.issuing import LEAF, NOW, ROOT, Authority, certificate_spec
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Bad:
         assert root.issuer.subject is not None
         self.issuer_name = root.issuer.subject
         self.serial = 2**100
+        self.signer = root.issuer.spec
         self.begin, self.end = NOW, NOW + timedelta(hours=1)
         self.extensions: dict[type[Any], tuple[x509.ExtensionType, bool]] = {}
         self.set(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -77,8 +80,8 @@ class Bad:
         )
         for value, critical in self.extensions.values():
             builder = builder.add_extension(value, critical)
-        key = self.root.throwaway.get(self.root.issuer.spec)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        key = self.root.throwaway.get(self.signer)
+        assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
         certificate = builder.sign(key, hashes.SHA256())
         return lint(Draft(certificate, certificate.tbs_certificate_bytes), issuer=self.root.issuer)
 
@@ -157,9 +160,145 @@ def _leaf_with_name_constraints(bad: Bad) -> None:
     bad.set(x509.NameConstraints([x509.DNSName("a")], None), critical=True)
 
 
+def _other_signature(bad: Bad) -> None:
+    bad.signer = KeySpec("RSA", 2048)
+
+
+def _twisted_time(tbs: bytes) -> bytes:
+    at = tbs.index(b"\x17\x0d")
+    return tbs[:at] + b"\x18\x0d" + tbs[at + 2 :]
+
+
+def _long_name(bad: Bad) -> None:
+    bad.subject = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "DE", _ASN1Type.UTF8String)])
+
+
+def _old_string(bad: Bad) -> None:
+    bad.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a", _ASN1Type.BMPString)])
+
+
+def _empty_attribute(bad: Bad) -> None:
+    bad.subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "")])
+
+
+def _twice_in_a_relative_name(bad: Bad) -> None:
+    pair = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, value) for value in "ab"]
+    bad.subject = x509.Name([x509.RelativeDistinguishedName(pair)])
+
+
+def _critical_san(bad: Bad) -> None:
+    bad.set(SAN, critical=True)
+
+
+def _unknown_extension(bad: Bad) -> None:
+    bad.set(x509.PrecertPoison(), critical=True)
+
+
+def _critical_aki(bad: Bad) -> None:
+    bad.set(x509.AuthorityKeyIdentifier(bad.root.issuer.key_identifier.digest, None, None), critical=True)
+
+
+def _uncritical_usage(bad: Bad) -> None:
+    bad.set(usage("digital_signature"), critical=False)
+
+
+def _aki_with_serial(bad: Bad) -> None:
+    issuer = [x509.DirectoryName(bad.issuer_name)]
+    bad.set(x509.AuthorityKeyIdentifier(bad.root.issuer.key_identifier.digest, issuer, 5), critical=False)
+
+
+def _enciphers_with_a_curve(bad: Bad) -> None:
+    bad.set(usage("digital_signature", "key_encipherment"), critical=True)
+
+
+def _uncritical_stamps(bad: Bad) -> None:
+    bad.set(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=False)
+
+
+def _same_purpose_twice(bad: Bad) -> None:
+    bad.set(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH] * 2), critical=False)
+
+
+def _no_purpose_is_left(bad: Bad) -> None:
+    bad.set(usage("crl_sign"), critical=True)
+    bad.set(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+
+
+def _no_check_without_ocsp(bad: Bad) -> None:
+    bad.set(x509.OCSPNoCheck(), critical=False)
+
+
+def _name_twice(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([x509.DNSName("a.example")] * 2), critical=False)
+
+
+def _no_name(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([]), critical=False)
+
+
+def _false_host(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([x509.DNSName("a..example")]), critical=False)
+
+
+def _false_mailbox(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([x509.RFC822Name("a@b..example")]), critical=False)
+
+
+def _relative_uri(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([x509.UniformResourceIdentifier("/path")]), critical=False)
+
+
+def _directory_name(bad: Bad) -> None:
+    bad.set(x509.SubjectAlternativeName([x509.DirectoryName(bad.subject)]), critical=False)
+
+
+def _points(url: str, reasons: frozenset[x509.ReasonFlags] | None = None) -> x509.CRLDistributionPoints:
+    return x509.CRLDistributionPoints(
+        [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, reasons, None)]
+    )
+
+
+def _crl_over_tls(bad: Bad) -> None:
+    bad.set(_points("https://pki.example/crl"), critical=False)
+
+
+def _crl_for_some_reasons(bad: Bad) -> None:
+    bad.set(_points("http://pki.example/crl", frozenset({x509.ReasonFlags.key_compromise})), critical=False)
+
+
+def _ocsp_without_host(bad: Bad) -> None:
+    location = x509.UniformResourceIdentifier("http:///ocsp")
+    access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, location)
+    bad.set(x509.AuthorityInformationAccess([access]), critical=False)
+
+
 @pytest.mark.parametrize(
     ("spoil", "finding"),
     [
+        (_other_signature, "do not name a signature algorithm of ECDSA-256 keys"),
+        (_long_name, "subject: 2.5.4.6 is a string of another type"),
+        (_old_string, "subject: 2.5.4.3 is a string of another type"),
+        (_empty_attribute, "subject: 2.5.4.10 is empty"),
+        (_twice_in_a_relative_name, "stands twice in one relative name"),
+        (_critical_san, "subjectAltName is critical beside a subject"),
+        (_unknown_extension, "1.3.6.1.4.1.11129.2.4.3 belongs to no profile"),
+        (_critical_aki, "authorityKeyIdentifier is critical"),
+        (_uncritical_usage, "keyUsage is not critical"),
+        (_aki_with_serial, "authorityKeyIdentifier names a certificate"),
+        (_enciphers_with_a_curve, "ECDSA keys have no key encipherment"),
+        (_uncritical_stamps, "time stamping authority is not critical"),
+        (_same_purpose_twice, "extKeyUsage has a purpose twice"),
+        (_no_purpose_is_left, "keyUsage allows nothing that extKeyUsage is for"),
+        (_no_check_without_ocsp, "no OCSP responder's"),
+        (_name_twice, "subjectAltName has a name twice"),
+        (_no_name, "subjectAltName is empty"),
+        (_false_host, '"a..example" is not a name of its kind'),
+        (_false_mailbox, "is not a name of its kind"),
+        (_relative_uri, '"/path" is not a name of its kind'),
+        (_directory_name, "is not a name of its kind"),
+        (_crl_over_tls, '"https://pki.example/crl" is no HTTP address'),
+        (_crl_for_some_reasons, "not just its full name"),
+        (_ocsp_without_host, '"http:///ocsp" is no HTTP address'),
         (_short_serial, "serialNumber has 3 bits"),
         (_before_the_issuer, "notBefore is before the issuer's"),
         (_after_the_issuer, "notAfter is past the issuer's"),
@@ -231,6 +370,38 @@ def test_names_lie_within_the_constraints_above(root: Authority) -> None:
     assert findings(issuing, LEAF) == ()
     (found,) = findings(issuing, LEAF | {"dnsNames": ["web.shop.svc", "web.other.svc"]})
     assert '"web.other.svc" is not permitted' in found
+
+
+def test_a_time_in_the_form_of_another_year_is_found(root: Authority) -> None:
+    """GeneralizedTime before 2050 (RFC 5280 4.1.2.5); the library does not write that."""
+    draft = root.draft(certificate_spec(LEAF), root.keys.get("leaf"))
+    (found,) = lint(dataclasses.replace(draft, tbs=_twisted_time(draft.tbs)), issuer=root.issuer)
+    assert "not in the form that its year asks for" in found
+
+
+def test_another_version_is_found(root: Authority) -> None:
+    """Extensions ask for version 3 (RFC 5280 4.1.2.1)."""
+    draft = root.draft(certificate_spec(LEAF), root.keys.get("leaf"))
+    spoiled = draft.tbs.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)
+    assert "version is not 3" in "".join(lint(dataclasses.replace(draft, tbs=spoiled), issuer=root.issuer))
+
+
+def test_mailboxes_of_the_subject_lie_within_the_constraints_above(root: Authority) -> None:
+    """RFC 5280 4.2.1.10: constraints on mailboxes are about emailAddress in the subject as well."""
+    limits = {"nameConstraints": {"permitted": {"emailAddresses": ["shop.example"]}}}
+    issuing = root.below(ROOT | {"commonName": "Mail", "duration": "8760h"} | limits, name="lint-mail")
+    asked = {"usages": ["client auth"]}
+    assert findings(issuing, asked | {"literalSubject": "E=a@shop.example"}) == ()
+    (found,) = findings(issuing, asked | {"literalSubject": "E=a@other.example"})
+    assert 'the subject\'s emailAddress: "a@other.example" is not permitted' in found
+
+
+def test_an_ocsp_responder_says_that_nobody_need_ask_about_it(root: Authority) -> None:
+    """RFC 6960 4.2.2.2.1."""
+    bad = Bad(root)
+    bad.set(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+    bad.set(x509.OCSPNoCheck(), critical=False)
+    assert bad.findings() == ()
 
 
 def test_a_ca_without_a_subject_is_found(root: Authority) -> None:
