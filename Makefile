@@ -25,6 +25,7 @@ lint: ## Style, types and layers
 bench: ## Measure
 	@hack/setup
 	@$(VENV)/bin/python -m benchmarks.run
+	@$(VENV)/bin/python -m benchmarks.ocsp
 
 chaos: ## Kill processes at every boundary and prove that nothing is lost
 	@hack/setup
