@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -18,6 +18,7 @@ from clm.audit.checkpoint import Origin
 from clm.audit.seal import Sealer
 from clm.cluster.anchors import AnchorStore
 from clm.cluster.client import ApiClient
+from clm.cluster.config_maps import BundleWatch, ConfigMapStore
 from clm.cluster.events import EventRecorder
 from clm.cluster.secret_watch import SecretWatch
 from clm.cluster.secrets import SecretStore
@@ -34,6 +35,7 @@ from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
 from clm.controllers.renewals import RenewalController
 from clm.controllers.sealing import SealingController
+from clm.controllers.trust_bundles import TrustBundleController
 from clm.controllers.upkeep import UpkeepController
 from clm.hsm.token import Token
 from clm.lifecycle.admission import Admission
@@ -82,8 +84,12 @@ from clm.storage.secure.survey import SecureSurvey
 from clm.upkeep import build_eraser, build_integrity, build_retention
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clm.controllers.publishing import PublishingController
     from clm.settings import Settings
+
+_What = TypeVar("_What")
 
 
 def _utc_now() -> datetime:
@@ -120,6 +126,7 @@ class Controller:
     keyring: Keyring
     certificates: CertificateController
     policies: PolicyController
+    trust_bundles: TrustBundleController
     key_rotations: KeyRotationController
     renewals: RenewalController
     secret_watch: SecretWatch
@@ -142,7 +149,7 @@ def open_dependencies(settings: Settings, credentials: Credentials) -> Dependenc
         secure=open_database(settings, "secure"),
         core=open_database(settings, "core"),
         client=ApiClient(open_session(credentials, connections=settings.api_connections), credentials.server),
-        watch_client=ApiClient(open_session(credentials, connections=2), credentials.server),
+        watch_client=ApiClient(open_session(credentials, connections=4), credentials.server),
         keygen=ThreadPoolExecutor(settings.keygen_workers, thread_name_prefix="keygen"),
     )
 
@@ -180,7 +187,8 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     hsm_keys = HsmKeys(token=token, store=keys, boundary=boundary, periods=_periods(settings))
     renewals = RenewalStore(secure, cluster_id=settings.cluster_id)
     keyring = Keyring(keys=hsm_keys, store=keys)
-    authorities = Authorities(token=token, store=AuthorityStore(secure))
+    authority_store = AuthorityStore(secure)
+    authorities = Authorities(token=token, store=authority_store)
     history = HistoryStore(secure, cluster_id=settings.cluster_id)
     metadata = MetadataStore(core, **audit)
     schedule = Schedule(renewals=renewals, metadata=metadata)
@@ -268,16 +276,35 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         metrics=metrics,
         pace=pace,
         spread=Spread(per_second=settings.chain_updates_per_second, clock=time.monotonic),
-        issuer_changed=lambda key: policies.issuer_changed(key),  # noqa: PLW0108 - made below
+        issuer_changed=lambda key: _tell_both(key, policies.issuer_changed, trust_bundles.issuer_changed),
         clock=time.monotonic,
     )
+    trust_bundles = TrustBundleController(
+        cluster_id=settings.cluster_id,
+        view=view,
+        watch=BundleWatch(
+            dependencies.watch_client,
+            lambda namespace, name: trust_bundles.config_map_changed(namespace, name),  # noqa: PLW0108 - made here
+        ),
+        store=ConfigMapStore(client),
+        authorities=authority_store,
+        reported=lambda name: policies.look_again(name),  # noqa: PLW0108 - made below
+        clock=time.monotonic,
+        utc_now=_utc_now,
+    )
     policies = PolicyController(
-        view=view, client=client, issuer=admission.issuer, changed=certificates.policy_changed, clock=_utc_now
+        view=view,
+        client=client,
+        issuer=admission.issuer,
+        changed=partial(_tell_both, first=certificates.policy_changed, second=trust_bundles.policy_changed),
+        bundle=trust_bundles.report,
+        clock=_utc_now,
     )
     metrics.gauge("clm_certificates", "Certificates known", lambda: len(view))
     metrics.gauge("clm_certificates_unsettled", "Certificates that are not as asked", certificates.unsettled)
     metrics.gauge("clm_queue_depth", "Keys that wait or are worked on", lambda: len(queue) + queue.working)
     metrics.gauge("clm_policies_queued", "Policies whose status is to be looked at", policies.queued)
+    metrics.gauge("clm_trust_bundles_queued", "Trust bundles that are to be looked at", trust_bundles.queued)
     relay = Relay(
         cluster_id=settings.cluster_id,
         view=view,
@@ -299,6 +326,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         keyring=keyring,
         certificates=certificates,
         policies=policies,
+        trust_bundles=trust_bundles,
         key_rotations=KeyRotationController(client=client, clock=_utc_now),
         renewals=RenewalController(
             store=renewals,
@@ -366,6 +394,11 @@ def _storm_limits(settings: Settings) -> StormLimits:
         window=timedelta(seconds=settings.storm_window_s),
         pause=timedelta(seconds=settings.storm_pause_s),
     )
+
+
+def _tell_both(what: _What, first: Callable[[_What], None], second: Callable[[_What], None]) -> None:
+    first(what)
+    second(what)
 
 
 def _periods(settings: Settings) -> Cryptoperiods:

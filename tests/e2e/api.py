@@ -22,6 +22,7 @@ _COLLECTIONS = {
     "Policy": f"{_GROUP}/policies",
     "KeyRotation": f"{_GROUP}/keyrotations",
     "Secret": "/api/v1/namespaces/{namespace}/secrets",
+    "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Namespace": "/api/v1/namespaces",
 }
 _WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"})

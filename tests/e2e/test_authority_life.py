@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tests.e2e import openssl
 from tests.e2e.manifests import ROOT, authority, certificate, issued_by, policy
+from tests.e2e.renewing import renew
 from tests.e2e.world import wait
 
 if TYPE_CHECKING:
     from tests.e2e.api import Manifest
     from tests.e2e.world import World
-
-
-def _renew(world: World, namespace: str, name: str) -> Manifest:
-    """Ask for a renewal as a person does, and wait for it."""
-    former = world.certificate(namespace, name)["status"]
-    asked = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    world.api.patch(
-        "Certificate", namespace, name, {"metadata": {"annotations": {"clm-operator.io/renew-requested-at": asked}}}
-    )
-
-    def look() -> Manifest | None:
-        body = world.wait_ready(namespace, name)
-        return body if body["status"]["serialNumber"] != former["serialNumber"] else None
-
-    renewed = wait(look, f"{name} to be renewed")
-    assert renewed["status"]["keyIdentifier"] == former["keyIdentifier"]
-    return renewed
 
 
 def _wait_chain(world: World, namespace: str, name: str, *authorities: Manifest) -> dict[str, bytes]:
@@ -50,6 +33,7 @@ def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: 
     world.apply(policy(bottom, issued_by("middle", namespace)))
     world.apply(authority(namespace, "top", top, duration="87600h"))
     world.apply(authority(namespace, "middle", middle))
+    key_of_top = world.wait_ready(namespace, "top")["status"]["keyIdentifier"]
     world.apply(certificate(namespace, "web", policyRef={"name": bottom}))
     leaf = world.wait_ready(namespace, "web")
     before = world.secret(namespace, "web-tls")
@@ -58,13 +42,14 @@ def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: 
     assert root["tls.crt"] == root["ca.crt"] == before["ca.crt"]
     assert world.secret(namespace, "middle")["ca.crt"] == root["ca.crt"]
 
-    new_top = _renew(world, namespace, "top")
+    new_top = renew(world, namespace, "top")
+    assert new_top["status"]["keyIdentifier"] == key_of_top
     after = _wait_chain(world, namespace, "web", world.certificate(namespace, "middle"), new_top)
     assert after["ca.crt"] == world.secret(namespace, "top")["tls.crt"] != before["ca.crt"]
     assert after["tls.crt"] == before["tls.crt"]
     openssl.verify(after)
 
-    new_middle = _renew(world, namespace, "middle")
+    new_middle = renew(world, namespace, "middle")
     last = _wait_chain(world, namespace, "web", new_middle, new_top)
     openssl.verify(last)
     assert last["tls.crt"] != after["tls.crt"]

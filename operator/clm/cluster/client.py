@@ -85,22 +85,28 @@ class ApiClient:
 
     async def list_metadata(self, path: str, *, label_selector: str = "") -> tuple[list[dict[str, Any]], str]:
         """List the metadata of a collection, in pages. Returns the items and the resource version to watch from."""
+        return await self.list_objects(path, label_selector=label_selector, accept=METADATA_LIST_ONLY)
+
+    async def list_objects(
+        self, path: str, *, label_selector: str = "", accept: str = JSON
+    ) -> tuple[list[dict[str, Any]], str]:
+        """List a collection, in pages. Returns the items and the resource version to watch from."""
         items: list[dict[str, Any]] = []
         query = {"limit": "1000"}
         if label_selector:
             query["labelSelector"] = label_selector
         while True:
-            page = await self.request("GET", path, accept=METADATA_LIST_ONLY, query=query)
+            page = await self.request("GET", path, accept=accept, query=query)
             items.extend(page.get("items") or ())
             following = page["metadata"].get("continue")
             if not following:
                 return items, page["metadata"]["resourceVersion"]
             query["continue"] = following
 
-    async def watch_metadata(
-        self, path: str, *, resource_version: str, label_selector: str = "", timeout_s: int = 300
+    async def watch_objects(
+        self, path: str, *, resource_version: str, label_selector: str = "", accept: str = JSON, timeout_s: int = 300
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield watch events with metadata only, until the server ends the stream.
+        """Yield watch events, until the server ends the stream.
 
         Raises ClusterUnavailable when the stream breaks, NotFound when `resource_version` is too old.
         """
@@ -116,7 +122,7 @@ class ApiClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=120)
         try:
             async with self._session.get(
-                self._server + path, headers={"Accept": METADATA_ONLY}, params=query, timeout=timeout
+                self._server + path, headers={"Accept": accept}, params=query, timeout=timeout
             ) as response:
                 if response.status == 410:  # noqa: PLR2004
                     raise NotFound(f"watch {path}: resource version is too old")

@@ -7,6 +7,7 @@ POLICIES = "/apis/clm-operator.io/v1alpha1/policies"
 KEY_ROTATIONS = "/apis/clm-operator.io/v1alpha1/keyrotations"
 SECRETS = "/api/v1/secrets"
 NAMESPACES = "/api/v1/namespaces"
+CONFIG_MAPS = "/api/v1/configmaps"
 
 MANAGED_LABEL = "clm-operator.io/managed"
 MANAGED_SELECTOR = f"{MANAGED_LABEL}=true"

@@ -2,117 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
+from clm.cluster.client import METADATA_LIST_ONLY, METADATA_ONLY
 from clm.cluster.secrets import SecretVersion
-from clm.errors import ClmError
+from clm.cluster.watch import ObjectWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clm.cluster.client import ApiClient
 
-logger = logging.getLogger(__name__)
 
-Name = tuple[str, str]
-
-_REMEMBERED = 10_000
-_PAUSE_S = 0.2
-_LONG_S = 30.0
-
-
-class SecretWatch:
+class SecretWatch(ObjectWatch[SecretVersion]):
     """Follows the Secrets that carry CLM's label.
 
     `changed(namespace, name)` is called for each Secret that appeared, changed or went; it must not block.
     """
 
     def __init__(self, client: ApiClient, changed: Callable[[str, str], None]) -> None:
-        self._client = client
-        self._changed = changed
-        self._versions: dict[Name, SecretVersion] = {}
-        self._gone: deque[str] = deque(maxlen=_REMEMBERED)
-        self.synced = asyncio.Event()
-
-    def version(self, namespace: str, name: str) -> SecretVersion | None:
-        """Last known version of a Secret of ours; None when there is none."""
-        return self._versions.get((namespace, name))
-
-    def wrote(self, namespace: str, name: str, version: SecretVersion) -> None:
-        """Remember a write of our own at once, so that its echo is no news.
-
-        What the watch has said since counts more: a newer version, or that the Secret is gone.
-        """
-        if version.uid not in self._gone and not _older(version, self._versions.get((namespace, name))):
-            self._versions[namespace, name] = version
-
-    async def run(self) -> None:
-        """List, then watch, and again from the start whenever the stream is too old; until cancelled."""
-        delay_s = _PAUSE_S
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                resource_version = await self._list()
-                self.synced.set()
-                await self._follow(resource_version)
-            except ClmError as error:
-                logger.warning("the watch of Secrets starts again in %.1f s: %s", delay_s, error)
-            lived_s = asyncio.get_running_loop().time() - began
-            delay_s = _PAUSE_S if lived_s > _LONG_S else min(delay_s * 2, 15.0)
-            await asyncio.sleep(delay_s)
-
-    async def _list(self) -> str:
-        items, resource_version = await self._client.list_metadata(paths.SECRETS, label_selector=paths.MANAGED_SELECTOR)
-        found = {_name(item): _version(item) for item in items}
-        changed = {name for name, version in found.items() if self._versions.get(name) != version}
-        gone = self._versions.keys() - found.keys()
-        self._versions = found
-        if self.synced.is_set():
-            for name in changed | gone:
-                self._changed(*name)
-        return resource_version
-
-    async def _follow(self, resource_version: str) -> None:
-        while True:
-            async for event in self._client.watch_metadata(
-                paths.SECRETS, resource_version=resource_version, label_selector=paths.MANAGED_SELECTOR
-            ):
-                item = event["object"]
-                if event["type"] == "ERROR":
-                    return
-                resource_version = item["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    self._apply(event["type"], item)
-            await asyncio.sleep(_PAUSE_S)  # a server that ends every stream at once is not to be run down
-
-    def _apply(self, type: str, item: dict[str, Any]) -> None:  # noqa: A002
-        name, version = _name(item), _version(item)
-        known = self._versions.get(name)
-        if type == "DELETED":
-            self._gone.append(version.uid)
-            # A late echo of an old Secret's end must not hide the new one.
-            if known is not None and known.uid == version.uid:
-                del self._versions[name]
-                self._changed(*name)
-        elif known != version and not _older(version, known):
-            self._versions[name] = version
-            self._changed(*name)
-
-
-def _older(version: SecretVersion, known: SecretVersion | None) -> bool:
-    # Versions of one object are ordered numbers since Kubernetes 1.35; an echo may come after our next write.
-    return (
-        known is not None and known.uid == version.uid and int(version.resource_version) < int(known.resource_version)
-    )
-
-
-def _name(item: dict[str, Any]) -> Name:
-    metadata = item["metadata"]
-    return metadata["namespace"], metadata["name"]
+        super().__init__(
+            client,
+            changed,
+            collection=paths.SECRETS,
+            selector=paths.MANAGED_SELECTOR,
+            accept=(METADATA_LIST_ONLY, METADATA_ONLY),
+            read=_version,
+        )
 
 
 def _version(item: dict[str, Any]) -> SecretVersion:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
+    from clm.lifecycle.trust import BundleReport
     from clm.lifecycle.view import ClusterView, Key, PolicyView
     from clm.pki.profile import Issuer
 
@@ -31,6 +32,7 @@ class PolicyController:
     """Keeps the view of Policies, and their Ready condition.
 
     `issuer(ca)` finds the CA that a Policy names, or tells why it does not issue: the same that Certificates are told.
+    `bundle(uid)` tells how a Policy's trust bundle stands; None when it has none.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class PolicyController:
         client: ApiClient,
         issuer: Callable[[CaIssuer], Awaitable[Issuer | Refusal]],
         changed: Callable[[str], None],
+        bundle: Callable[[str], BundleReport | None] = lambda _: None,
         clock: Callable[[], datetime],
     ) -> None:
         self._view = view
         self._client = client
         self._issuer = issuer
         self._changed = changed
+        self._bundle = bundle
         self._clock = clock
         self._told: dict[str, tuple[str, int]] = {}
         self._seen: dict[str, dict[str, Any]] = {}
@@ -73,6 +77,10 @@ class PolicyController:
         """Look again at the Policies that name this Certificate as their CA. Must not block."""
         for name in self._view.policies_issued_by(key):
             self._add(name)
+
+    def look_again(self, name: str) -> None:
+        """Have the status of a Policy compared with what it should be. Must not block."""
+        self._add(name)
 
     def queued(self) -> int:
         """Count the Policies whose status is to be looked at, or is being."""
@@ -137,7 +145,8 @@ class PolicyController:
         policy, body = self._view.policy(name), self._seen.get(name)
         if policy is None or body is None or policy.uid != body["metadata"]["uid"]:
             return
-        wanted = policy_status(body, await self._problem(policy), now=self._clock())
+        problem = await self._problem(policy)
+        wanted = policy_status(body, problem, bundle=self._bundle(policy.uid), now=self._clock())
         current = body["status"]
         if all(current.get(key) == value for key, value in wanted.items()):
             return
@@ -169,7 +178,9 @@ class PolicyController:
         return issuer if isinstance(issuer, Refusal) else None
 
 
-def policy_status(body: dict[str, Any], problem: Refusal | None, *, now: datetime) -> dict[str, Any]:
+def policy_status(
+    body: dict[str, Any], problem: Refusal | None, *, bundle: BundleReport | None = None, now: datetime
+) -> dict[str, Any]:
     """Status of a Policy: Ready when certificates can be issued under it, which is when there is no problem."""
     generation = body["metadata"]["generation"]
     conditions = list((body.get("status") or {}).get("conditions") or ())
@@ -186,4 +197,24 @@ def policy_status(body: dict[str, Any], problem: Refusal | None, *, now: datetim
             conditions = set_condition(conditions, type=kind, status="True", **said)
         else:
             conditions = remove_condition(conditions, kind)
-    return {"observedGeneration": generation, "conditions": conditions}
+    status = {"observedGeneration": generation, "conditions": conditions}
+    return status | _bundle_status(body, conditions, bundle, now=now)
+
+
+def _bundle_status(
+    body: dict[str, Any], conditions: list[dict[str, Any]], bundle: BundleReport | None, *, now: datetime
+) -> dict[str, Any]:
+    """Condition and count of the trust bundle; they go with it."""
+    if bundle is None:
+        without = {"conditions": remove_condition(conditions, "TrustBundle")}
+        return without | ({"trustBundle": None} if "trustBundle" in (body.get("status") or {}) else {})
+    conditions = set_condition(
+        conditions,
+        type="TrustBundle",
+        status="True" if bundle.reason == "Published" else "False",
+        reason=bundle.reason,
+        message=bundle.message,
+        observed_generation=body["metadata"]["generation"],
+        now=now,
+    )
+    return {"conditions": conditions, "trustBundle": {"namespaces": bundle.standing, "roots": bundle.roots}}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRAIN_S = 10.0
+_BUNDLE_WORKERS = 8
+_READ_ROOTS_S = 300.0
 _KOPF_EXIT_S = 1.0
 _CLOSE_S = 5.0
 _START_RETRY_S = 1.0
@@ -116,6 +118,8 @@ async def _run(
         for name, work in (
             ("secrets", controller.secret_watch.run()),
             ("policies", controller.policies.run()),
+            ("trust bundles", _publish_roots(controller)),
+            ("deleted bundles", _sweep_bundles(controller)),
             ("rotations", controller.key_rotations.run()),
             ("events", controller.events.run()),
             ("partitions", keep_partitions({"secure": dependencies.secure, "core": dependencies.core})),
@@ -177,6 +181,15 @@ async def _sweep_policies(controller: Controller) -> None:
     client, settings = controller.dependencies.watch_client, controller.settings
     # Policies are few, and how long a deleted one may stay in force counts: they are swept more often.
     await controller.policies.run_sweep(client, interval_s=settings.sweep_interval_s)
+
+
+async def _publish_roots(controller: Controller) -> None:
+    await controller.trust_bundles.run(workers=_BUNDLE_WORKERS, interval_s=_READ_ROOTS_S)
+
+
+async def _sweep_bundles(controller: Controller) -> None:
+    client, settings = controller.dependencies.watch_client, controller.settings
+    await controller.trust_bundles.run_sweep(client, interval_s=settings.sweep_interval_s)
 
 
 async def _compare(controller: Controller) -> None:
@@ -244,5 +257,9 @@ async def _probe(token: Token) -> None:
 
 def _namespace(controller: Controller, type: str | None, body: dict[str, object]) -> None:  # noqa: A002
     metadata: dict[str, object] = body["metadata"]  # type: ignore[assignment]
-    if type != "DELETED":
-        controller.certificates.namespace_changed(str(metadata["name"]), dict(metadata.get("labels") or {}))  # type: ignore[call-overload]
+    name, ends = str(metadata["name"]), type == "DELETED" or "deletionTimestamp" in metadata
+    if type == "DELETED":
+        controller.view.remove_namespace(name)
+    else:
+        controller.certificates.namespace_changed(name, dict(metadata.get("labels") or {}))  # type: ignore[call-overload]
+    controller.trust_bundles.namespace_changed(name, ends=ends)

@@ -112,6 +112,7 @@ class PolicyView:
     generation: int
     spec: PolicySpec | None
     problem: str | None
+    created: str = ""
 
 
 class ClusterView:
@@ -210,7 +211,12 @@ class ClusterView:
         except InvalidInput as error:
             problem = str(error)
         view = PolicyView(
-            name=metadata["name"], uid=metadata["uid"], generation=metadata["generation"], spec=spec, problem=problem
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            spec=spec,
+            problem=problem,
+            created=str(metadata.get("creationTimestamp", "")),
         )
         self._unlink_policy(view.name)
         self._policies[view.name] = view
@@ -279,6 +285,14 @@ class ClusterView:
         changed = self._namespaces.get(name) != labels
         self._namespaces[name] = dict(labels)
         return changed
+
+    def remove_namespace(self, name: str) -> None:
+        """Forget a Namespace that is gone."""
+        self._namespaces.pop(name, None)
+
+    def namespaces(self) -> tuple[str, ...]:
+        """List the Namespaces that are known."""
+        return tuple(self._namespaces)
 
     def namespace_labels(self, name: str) -> Mapping[str, str] | None:
         """Labels of a Namespace; None while it is unknown."""

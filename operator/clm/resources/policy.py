@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clm.resources.reading import Reader, Report
+from clm.resources.trust_bundle import TrustBundle, read_trust_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,13 +144,14 @@ class PolicySpec:
     namespaces: NamespaceSelector | None = None
     allowed: Allowed = field(default_factory=Allowed)
     constraints: Constraints = field(default_factory=Constraints)
+    trust_bundle: TrustBundle | None = None
     unsupported: tuple[str, ...] = ()
 
 
 def parse_policy(spec: Mapping[str, Any]) -> PolicySpec:
     """Read the spec of a Policy. Raises one InvalidInput that tells everything that is wrong with it."""
     report = Report()
-    reader = Reader(spec, path="spec", report=report, presence=("approval", "trustBundle"))
+    reader = Reader(spec, path="spec", report=report, presence=("approval",))
     reader.skip("enforcement", when=reader.peek("enforcement") == _ENFORCE)
     organization = reader.text("organization")
     parsed = PolicySpec(
@@ -158,8 +160,11 @@ def parse_policy(spec: Mapping[str, Any]) -> PolicySpec:
         namespaces=_namespaces(reader),
         allowed=_allowed(reader.child("allowed")),
         constraints=_constraints(reader.child("constraints")),
+        trust_bundle=read_trust_bundle(reader),
         unsupported=report.unread() + (("spec.organization",) if organization else ()),
     )
+    if parsed.trust_bundle is not None and not isinstance(parsed.issuer, CaIssuer):
+        reader.problem("trustBundle", "needs issuer.ca: a Policy for roots has no CA whose roots could be published")
     report.check()
     return parsed
 

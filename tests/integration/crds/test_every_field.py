@@ -62,6 +62,7 @@ VALUES: dict[str, Any] = {
     "enforcement": "Audit",
     "encoding": "PKCS1",
     "rotationPolicy": "Never",
+    "operator": "Exists",
     "policy": "Disabled",
     "size": 384,
 }
@@ -74,6 +75,12 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "spec.literalSubject": {"literalSubject": "CN=a"},
     "spec.request": {"request": "-----BEGIN CERTIFICATE REQUEST-----", "dnsNames": None},
     "spec.timeZone": {"timeZone": "Europe/Berlin", "schedule": "0 3 * * *"},
+    "spec.trustBundle.namespaceSelector.matchExpressions.values": {
+        "trustBundle": {
+            "configMap": "a",
+            "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
+        },
+    },
 }
 WITHOUT: dict[str, dict[str, Any]] = {
     "spec.privateKey.storage": CA,

@@ -126,6 +126,17 @@ def test_reads_every_field() -> None:
         ({"namespaces": {"matchNames": {}}}, "spec.namespaces.matchNames"),
         ({"namespaces": {"matchLabels": {}}}, "spec.namespaces.matchLabels"),
         ({"namespaces": {"matchLabels": {}, "matchNames": ["shop"]}}, "spec.namespaces.matchLabels"),
+        ({"trustBundle": {"configMap": "roots"}}, "spec.trustBundle"),
+        ({"trustBundle": {}}, "spec.trustBundle.configMap"),
+        (
+            {
+                "trustBundle": {
+                    "configMap": "roots",
+                    "namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]},
+                },
+            },
+            "spec.trustBundle.namespaceSelector.matchExpressions[0].values",
+        ),
     ],
 )
 def test_names_the_wrong_field(change: dict[str, Any], field: str) -> None:
@@ -144,7 +155,6 @@ def test_names_the_wrong_field(change: dict[str, Any], field: str) -> None:
         ({"approval": {}}, "spec.approval"),
         ({"quota": {"issuancesPerHour": 1}}, "spec.quota"),
         ({"enforcement": "Audit"}, "spec.enforcement"),
-        ({"trustBundle": {"configMap": "ca"}}, "spec.trustBundle"),
         ({"notifications": [{"before": "1h", "sink": "s"}]}, "spec.notifications"),
         ({"issuer": {"selfSigned": {"crl": "x"}}}, "spec.issuer.selfSigned.crl"),
         ({"allowed": {"dnsNames": {"value": "x"}}}, "spec.allowed.dnsNames.value"),

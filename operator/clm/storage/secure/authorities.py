@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import uuid
+    from datetime import datetime
 
     from clm.storage.database import Database
 
@@ -55,6 +56,25 @@ ORDER BY depth
 """  # noqa: S608 - constants only
 
 
+# By key, so that of each CA above every certificate counts that still verifies what the one below has signed.
+_ROOTS = """
+WITH RECURSIVE above AS (
+    SELECT c.id, c.subject_key_id, c.issuer_key_id, 1 AS depth
+    FROM certificates c
+    WHERE c.cluster_id = %(cluster_id)b AND c.namespace = %(namespace)s AND c.name = %(name)s
+      AND c.is_ca AND c.subject_key_id IS NOT NULL AND c.state <> 'revoked' AND c.not_after > %(now)s
+    UNION
+    SELECT c.id, c.subject_key_id, c.issuer_key_id, above.depth + 1
+    FROM above
+    JOIN certificates c ON c.subject_key_id = above.issuer_key_id
+    WHERE above.issuer_key_id <> above.subject_key_id AND above.depth < 10
+      AND c.state <> 'revoked' AND c.not_after > %(now)s
+)
+SELECT certificate FROM certificates
+WHERE id IN (SELECT id FROM above WHERE issuer_key_id = subject_key_id)
+"""
+
+
 class ChainLink(NamedTuple):
     """One certificate of a chain, leaf side first; the key columns are None where its key is not in the token."""
 
@@ -78,6 +98,17 @@ class AuthorityStore:
     async def newest_chain(self, certificate_id: uuid.UUID) -> list[ChainLink]:
         """Read the newest certificate of a CA's key and name, given any of them, and so on up to its root."""
         return await self._read(_NEWEST_CHAIN, certificate_id)
+
+    async def roots(self, cluster_id: uuid.UUID, namespace: str, name: str, *, now: datetime) -> list[bytes]:
+        """Read the self-signed certificates, in DER, that the unexpired ones of a CA's Certificate chain to.
+
+        All that are unexpired themselves and not revoked: of a root that was renewed the former ones as well, and those
+        above former certificates of the CA.
+        """
+        parameters = {"cluster_id": cluster_id, "namespace": namespace, "name": name, "now": now}
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_ROOTS, parameters)
+            return [row[0] for row in await cursor.fetchall()]
 
     async def _read(self, statement: str, certificate_id: uuid.UUID) -> list[ChainLink]:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:

@@ -1,0 +1,372 @@
+"""Keeps the roots of each Policy's CA in the ConfigMaps of the namespaces that it selects.
+
+Policies, CAs, namespaces and ConfigMaps that change only say what to look at; a few workers compare and write. A bundle
+is never written empty, and never takes the place of what CLM did not make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clm.cluster import paths
+from clm.cluster.config_maps import BundleContent
+from clm.controllers.queue import WorkQueue
+from clm.errors import ClmError, NotOurs, Refused, StaleObject
+from clm.lifecycle.contest import CONTESTED_FROM
+from clm.lifecycle.repair_pace import QUIET_S, RepairPace, delay_after_s
+from clm.lifecycle.trust import Bundles, Target
+from clm.pki.trust import trust_bundle
+from clm.resources.policy import CaIssuer
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from clm.cluster.client import ApiClient
+    from clm.cluster.config_maps import BundleVersion, BundleWatch, ConfigMapStore
+    from clm.lifecycle.trust import Bundle, BundleReport
+    from clm.lifecycle.view import ClusterView, Key
+    from clm.storage.secure.authorities import AuthorityStore
+
+logger = logging.getLogger(__name__)
+
+_RETRY_S = 5.0
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 600.0
+
+
+class TrustBundleController:
+    """Keeps the trust bundles. `reported(policy name)` is called when one stands otherwise than before."""
+
+    def __init__(  # noqa: PLR0913 - wired in one place
+        self,
+        *,
+        cluster_id: uuid.UUID,
+        view: ClusterView,
+        watch: BundleWatch,
+        store: ConfigMapStore,
+        authorities: AuthorityStore,
+        reported: Callable[[str], None],
+        clock: Callable[[], float],
+        utc_now: Callable[[], datetime],
+    ) -> None:
+        self._cluster_id = cluster_id
+        self._view = view
+        self._watch = watch
+        self._store = store
+        self._authorities = authorities
+        self._reported = reported
+        self._utc_now = utc_now
+        self._bundles = Bundles(view)
+        self._names: dict[str, set[str]] = {}
+        self._gone: set[str] = set()
+        self._authorities_seen: dict[Key, uuid.UUID | None] = {}
+        self._pace: RepairPace[Target] = RepairPace(clock=clock)
+        self._queue: WorkQueue[Target] = WorkQueue(
+            clock=clock, first_delay_s=_FIRST_RETRY_S, last_delay_s=_LAST_RETRY_S
+        )
+        self._to_read: dict[str, None] = {}
+        self._wake = asyncio.Event()
+
+    # What others tell. None of it may block.
+
+    def policy_changed(self, name: str) -> None:
+        """Take in that a Policy came, changed or went."""
+        policy = self._view.policy(name)
+        before = {bundle.spec.config_map for _, bundle in self._bundles.all() if bundle.policy.name == name}
+        for uid, bundle in self._bundles.all():
+            if bundle.policy.name == name and (policy is None or policy.uid != uid):
+                self._policy_gone(uid)
+        if policy is not None:
+            if self._bundles.of(policy) is None:
+                self._look_at_all(policy.uid)
+            else:
+                self._read(policy.uid)
+        for uid, bundle in self._bundles.all():
+            if bundle.spec.config_map in before and bundle.policy.name != name:
+                self._look_at_all(uid)  # its name may be free now
+
+    def issuer_changed(self, key: Key) -> None:
+        """Take in that a CA has another certificate, or may have: its roots and those above may be others now."""
+        entry = self._view.get(key)
+        if entry is None or not entry.is_ca or self._authorities_seen.get(key) == entry.certificate_id:
+            return
+        self._authorities_seen[key] = entry.certificate_id
+        for uid, _ in self._bundles.all():
+            self._read(uid)
+
+    def namespace_changed(self, name: str, *, ends: bool) -> None:
+        """Take in that a namespace came, has other labels, or is going."""
+        self._bundles.namespace_ends(name, ends=ends)
+        for uid, bundle in self._bundles.all():
+            if self._is_wrong(Target(uid, name), bundle):
+                self._add(Target(uid, name))
+            else:
+                self._tell(bundle)
+
+    def config_map_changed(self, namespace: str, name: str) -> None:
+        """Take in that a ConfigMap of ours appeared, changed or went."""
+        seen = self._watch.version(namespace, name)
+        if seen is not None:
+            self._names.setdefault(seen.policy_uid, set()).add(name)
+        for uid, bundle in self._bundles.all():
+            target = Target(uid, namespace)
+            if bundle.spec.config_map != name or self._queue.is_working(target):
+                continue
+            if self._is_wrong(target, bundle):
+                self._add(target, delay_s=self._pace.delay_s(target) if namespace in bundle.standing else 0.0)
+
+    def report(self, policy_uid: str) -> BundleReport | None:
+        """How a Policy's bundle stands; None when it has none."""
+        found = self._bundles.report(policy_uid)
+        if found is not None and not self._watch.synced.is_set():
+            return replace(found, waiting="waiting for the watch of ConfigMaps (rights: config/rbac-trust.yaml)")
+        return found
+
+    def queued(self) -> int:
+        """Count the Policies whose roots are to be read, and the namespaces that are to be written to."""
+        return len(self._to_read) + len(self._queue) + self._queue.working
+
+    # What runs.
+
+    async def run(self, *, workers: int, interval_s: float) -> None:
+        """Keep the bundles until cancelled; the roots are read again every `interval_s` seconds, since they expire."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch.run())
+            group.create_task(self._read_again(interval_s))
+            await self._watch.synced.wait()
+            for (_, name), seen in self._watch.items():
+                self._names.setdefault(seen.policy_uid, set()).add(name)
+            group.create_task(self._queue.run())
+            group.create_task(self._read_roots())
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
+        """Have the bundles go whose Policy was deleted while nobody watched, by a list of what stands."""
+        await self._watch.synced.wait()
+        while True:
+            known = {policy.uid for policy in self._view.policies()}
+            orphaned = {seen.policy_uid for _, seen in self._watch.items()} - known
+            if orphaned:
+                try:
+                    items, _ = await client.list_metadata(paths.POLICIES)
+                except ClmError as error:
+                    logger.warning("the sweep for trust bundles without a Policy is tried again later: %s", error)
+                else:
+                    for uid in orphaned - {item["metadata"]["uid"] for item in items}:
+                        self._policy_gone(uid)
+            await asyncio.sleep(interval_s)
+
+    async def _read_again(self, interval_s: float) -> None:
+        while True:
+            await asyncio.sleep(interval_s)
+            for uid, _ in self._bundles.all():
+                self._read(uid)
+
+    async def _read_roots(self) -> None:
+        while True:
+            self._wake.clear()
+            while self._to_read:
+                uid = next(iter(self._to_read))
+                del self._to_read[uid]
+                bundle = self._bundles.get(uid)
+                if bundle is not None:
+                    await self._read_one(uid, bundle)
+            await self._wake.wait()
+
+    async def _read_one(self, uid: str, bundle: Bundle) -> None:
+        spec = bundle.policy.spec
+        if spec is None or not isinstance(spec.issuer, CaIssuer):
+            return
+        ca = spec.issuer
+        try:
+            roots = await self._authorities.roots(self._cluster_id, ca.namespace, ca.name, now=self._utc_now())
+        except ClmError as error:
+            logger.info("the roots of Policy %s are read later: %s", bundle.policy.name, error)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._read, uid)
+            return
+        if roots:
+            bundle.roots = len(set(roots))
+            bundle.waiting = None
+            bundle.content = BundleContent(
+                config_map=bundle.spec.config_map,
+                policy_uid=uid,
+                policy_name=bundle.policy.name,
+                roots=trust_bundle(roots),
+            )
+        else:
+            # What stands stays: roots that nobody issues under any more harm less than an empty bundle.
+            bundle.waiting = f"no root is recorded above the issuing CA {ca.namespace}/{ca.name} yet"
+        self._look_at_all(uid)
+
+    async def _work(self) -> None:
+        while True:
+            target = await self._queue.take()
+            try:
+                await self._bring_on(target)
+            except ClmError as error:
+                self._failed(target, error)
+            except Exception:
+                logger.exception("%s: a defect in CLM; the trust bundle is tried again", target)
+                self._queue.retry(target)
+            finally:
+                self._queue.done(target)
+            bundle = self._bundles.get(target.policy_uid)
+            if bundle is not None and target.namespace in bundle.standing and self._is_wrong(target, bundle):
+                self._add(target, delay_s=self._pace.delay_s(target))  # it changed while it was worked on
+
+    async def _bring_on(self, target: Target) -> None:
+        """Bring one Policy's roots in one namespace to what they should be."""
+        uid, namespace = target
+        bundle = self._bundles.get(uid)
+        if bundle is not None:
+            bundle.pending.discard(namespace)
+            bundle.problems.pop(namespace, None)
+            if self._bundles.is_selected(bundle, namespace):
+                await self._publish(target, bundle)
+        if not self._bundles.is_ending(namespace):
+            await self._remove(target, bundle)
+        self._queue.forget(target)
+        if bundle is not None:
+            self._tell(bundle)
+
+    async def _publish(self, target: Target, bundle: Bundle) -> None:
+        content, namespace = bundle.content, target.namespace
+        if content is None:
+            return
+        owner = self._bundles.owner(content.config_map, namespace)
+        if owner is not bundle:
+            named = owner.policy.name if owner is not None else "another one"
+            bundle.problems[namespace] = f"it belongs to Policy {named}, which is older"
+            bundle.standing.discard(namespace)
+            return
+        known = self._watch.version(namespace, content.config_map)
+        if not _stands(known, content):
+            known, writer = await self._store.publish(
+                namespace, content, known=known, may_take=lambda other: self._may_take(other, bundle, namespace)
+            )
+            self._watch.wrote(namespace, content.config_map, known)
+            self._names.setdefault(target.policy_uid, set()).add(content.config_map)
+            self._count_repair(target, bundle, writer)
+        bundle.standing.add(namespace)
+
+    def _count_repair(self, target: Target, bundle: Bundle, writer: str) -> None:
+        repairs = self._pace.repairs(target)
+        if repairs >= CONTESTED_FROM:
+            bundle.problems[target.namespace] = (
+                f"it is changed again and again, last by {writer}; it was to be put right {repairs} times within the"
+                f" hour, and will be again {delay_after_s(repairs):.0f} s later"
+            )
+            self._queue.add_after(target, QUIET_S)
+
+    async def _remove(self, target: Target, bundle: Bundle | None) -> None:
+        """Delete what should not stand: in an unselected namespace, under a former name, of a Policy that is gone."""
+        uid, namespace = target
+        if bundle is None and not self._is_known_to_want_nothing(uid):
+            return
+        for name in sorted(self._names.get(uid, ())):
+            known = self._watch.version(namespace, name)
+            if known is None or known.policy_uid != uid:
+                continue
+            if bundle is not None and name == bundle.spec.config_map and self._bundles.is_selected(bundle, namespace):
+                continue
+            owner = self._bundles.owner(name, namespace)
+            if owner is not None and owner.policy.uid != uid and owner.content is not None:
+                self._add(Target(owner.policy.uid, namespace))  # it takes it over as it is: no moment without roots
+                continue
+            await self._store.delete(namespace, name, known)
+        if bundle is not None and not self._bundles.is_selected(bundle, namespace):
+            bundle.standing.discard(namespace)
+
+    def _failed(self, target: Target, error: ClmError) -> None:
+        bundle = self._bundles.get(target.policy_uid)
+        if isinstance(error, StaleObject):
+            self._queue.add_after(target, max(self._pace.delay_s(target), _FIRST_RETRY_S))
+        else:
+            self._queue.retry(target)
+        if bundle is None:
+            return
+        if isinstance(error, StaleObject):
+            self._count_repair(target, bundle, "somebody who was faster")
+        if isinstance(error, (NotOurs, Refused)):
+            bundle.standing.discard(target.namespace)
+            bundle.problems[target.namespace] = str(error)
+        logger.info("trust bundle of Policy %s in %s: %s", bundle.policy.name, target.namespace, error)
+        self._tell(bundle)
+
+    # What is decided.
+
+    def _is_known_to_want_nothing(self, policy_uid: str) -> bool:
+        if policy_uid in self._gone:
+            return True
+        return any(policy.uid == policy_uid and policy.spec is not None for policy in self._view.policies())
+
+    def _may_take(self, policy_uid: str, bundle: Bundle, namespace: str) -> bool:
+        other = self._bundles.get(policy_uid)
+        known = other is not None or self._is_known_to_want_nothing(policy_uid)
+        return known and self._bundles.owner(bundle.spec.config_map, namespace) is bundle
+
+    def _is_wrong(self, target: Target, bundle: Bundle) -> bool:
+        """Tell whether a namespace needs a look: the bundle does not stand there and should, or the other way round."""
+        name = bundle.spec.config_map
+        known = self._watch.version(target.namespace, name)
+        ours = known is not None and known.policy_uid == target.policy_uid
+        counted = target.namespace in bundle.standing
+        if not self._bundles.is_selected(bundle, target.namespace):
+            return ours or counted
+        if self._bundles.owner(name, target.namespace) is not bundle:
+            return counted or target.namespace not in bundle.problems
+        return bundle.content is not None and not (counted and _stands(known, bundle.content))
+
+    # What is queued.
+
+    def _policy_gone(self, uid: str) -> None:
+        self._gone.add(uid)
+        bundle = self._bundles.get(uid)
+        self._bundles.forget(uid)
+        self._look_at_all(uid)
+        if bundle is None:
+            return
+        for other, rival in self._bundles.all():
+            if rival.spec.config_map == bundle.spec.config_map:
+                self._look_at_all(other)
+
+    def _look_at_all(self, uid: str) -> None:
+        """Look at every namespace in which a Policy's bundle stands, or should."""
+        bundle = self._bundles.get(uid)
+        names = self._names.get(uid, set())
+        for (namespace, name), seen in self._watch.items() if names else ():
+            if seen.policy_uid == uid and (bundle is None or name != bundle.spec.config_map):
+                self._add(Target(uid, namespace))
+        if bundle is None:
+            return
+        for namespace in {*self._view.namespaces(), *bundle.standing}:
+            if self._is_wrong(Target(uid, namespace), bundle):
+                self._add(Target(uid, namespace))
+        self._tell(bundle)
+
+    def _add(self, target: Target, *, delay_s: float = 0.0) -> None:
+        bundle = self._bundles.get(target.policy_uid)
+        if delay_s:
+            self._queue.add_after(target, delay_s)
+            return
+        if bundle is not None:
+            bundle.pending.add(target.namespace)
+        self._queue.add(target)
+
+    def _read(self, uid: str) -> None:
+        self._to_read[uid] = None
+        self._wake.set()
+
+    def _tell(self, bundle: Bundle) -> None:
+        """Have the Policy's status say how it stands, once nothing is on its way: not once a namespace."""
+        if not bundle.pending:
+            self._reported(bundle.policy.name)
+
+
+def _stands(known: BundleVersion | None, content: BundleContent) -> bool:
+    return known is not None and known.policy_uid == content.policy_uid and known.digest == content.digest
