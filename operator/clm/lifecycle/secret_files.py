@@ -37,7 +37,7 @@ def further_files(
     """Write what `spec.additionalOutputFormats` and `spec.keystores` ask for.
 
     `passwords` has one for each keystore, by its path; `created` is what entries of a JKS file say of their making.
-    Milliseconds, with a PKCS#12 keystore some fifty of them: call it in a thread then.
+    Milliseconds, with a PKCS#12 keystore some twenty of them: call it in a thread then.
     """
     files: dict[str, bytes] = {}
     if "CombinedPEM" in spec.output_formats:

@@ -11,13 +11,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.decrepit.ciphers.algorithms import RC2
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clm.pki import der
 from clm.pki.keys import to_pkcs8_der
 from clm.pki.keystores import jks, pbe, pkcs12, rc2
 from clm.pki.keystores.salts import Salts
+from clm.resources.keystores import password_problem
 
 if TYPE_CHECKING:
     from clm.pki.keystores.pkcs12 import ProfileName
@@ -182,3 +189,27 @@ def _write_jks(keys: Keys, root: Authority) -> bytes:
     entry = jks.KeyEntry(to_pkcs8_der(keys.get("leaf")), root.issuer.chain)
     trusted = {"ca": root.issuer.chain[0]}
     return jks.write(password=PASSWORD, created=CREATED, trusted=trusted, keys={"Web": entry}, salts=_salts(keys))
+
+
+@given(plaintext=st.binary(max_size=80), key=st.binary(min_size=16, max_size=16), iv=st.binary(min_size=8, max_size=8))
+def test_rc2_as_openssl_has_it(plaintext: bytes, key: bytes, iv: bytes) -> None:
+    """With 128 bits OpenSSL can be asked: whatever is encrypted, it is the same."""
+    padder = PKCS7(64).padder()
+    encryptor = Cipher(RC2(key), CBC(iv)).encryptor()
+    expected = encryptor.update(padder.update(plaintext) + padder.finalize()) + encryptor.finalize()
+    assert rc2.encrypt_cbc(plaintext, key=key, iv=iv) == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(password=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=256))
+@pytest.mark.parametrize("profile", ["LegacyDES", "LegacyRC2"])
+def test_every_password_opens(keys: Keys, root: Authority, password: str, profile: ProfileName) -> None:
+    """Whatever is allowed as a password is understood alike by the writer and by another reader."""
+    assert password_problem(password) is None
+    private_key, chain = to_pkcs8_der(keys.get("leaf")), root.issuer.chain
+    data = pkcs12.write_keystore(
+        private_key=private_key, chain=chain, password=password, profile=profile, salts=_salts(keys)
+    )
+    opened = load_pkcs12(data, password.encode())
+    assert opened.key is not None
+    assert opened.key.public_key() == keys.get("leaf").public_key()

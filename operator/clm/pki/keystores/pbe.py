@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -32,6 +33,7 @@ _HASHES: dict[MacScheme, tuple[str, str]] = {
     "HMAC-SHA1": ("sha1", "1.3.14.3.2.26"),
     "HMAC-SHA256": ("sha256", "2.16.840.1.101.3.4.2.1"),
 }
+_FUNCTIONS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _PBE: dict[Scheme, tuple[str, int]] = {
     "PBE-SHA1-3DES": ("1.2.840.113549.1.12.1.3", 24),
     "PBE-SHA1-RC2-40": ("1.2.840.113549.1.12.1.6", 5),
@@ -78,7 +80,7 @@ def mac_data(content: bytes, *, scheme: MacScheme, password: str, iterations: in
         return _pbmac1(content, password=password, iterations=iterations, salt=salts.take("mac salt", _SALT))
     name, identifier = _HASHES[scheme]
     salt = salts.take("mac salt", _SALT if scheme == "HMAC-SHA256" else _LEGACY_SALT)
-    size = hashlib.new(name, usedforsecurity=False).digest_size
+    size = _FUNCTIONS[name](usedforsecurity=False).digest_size
     key = pkcs12_kdf(name, password, salt, purpose=_MAC, iterations=iterations, size=size)
     algorithm = der.sequence(der.object_identifier(identifier), der.NULL)
     digest = der.sequence(algorithm, der.octet_string(hmac.digest(key, content, name)))
@@ -86,15 +88,16 @@ def mac_data(content: bytes, *, scheme: MacScheme, password: str, iterations: in
 
 
 def pkcs12_kdf(name: str, password: str, salt: bytes, *, purpose: int, iterations: int, size: int) -> bytes:
-    """Derive a key as PKCS#12 does (RFC 7292 B.2): half a microsecond an iteration and hash value."""
-    block = hashlib.new(name, usedforsecurity=False).block_size
+    """Derive a key as PKCS#12 does (RFC 7292 B.2): a microsecond an iteration and hash value."""
+    hashed = partial(_FUNCTIONS[name], usedforsecurity=False)
+    block = hashed().block_size
     diversifier = bytes([purpose]) * block
     state = _filled(salt, block) + _filled(password.encode("utf-16-be") + b"\0\0", block)
     derived = b""
     while True:
         digest = diversifier + state
         for _ in range(iterations):
-            digest = hashlib.new(name, digest, usedforsecurity=False).digest()
+            digest = hashed(digest).digest()
         derived += digest
         if len(derived) >= size:
             return derived[:size]
