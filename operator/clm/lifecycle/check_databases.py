@@ -7,17 +7,19 @@ again at the end: the two are written one after the other, and a live system is 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from clm.errors import ClmError
+from clm.lifecycle.check_revocations import RevocationCheck
 from clm.lifecycle.findings import Finding
+from clm.lifecycle.walk import chunks, side_by_side
 from clm.pki import keys as pki_keys
 from clm.pki.chain import certificate_facts
 from clm.storage.core.survey import WrongStatus
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator, Sequence
 
     from clm.lifecycle.findings import Report
     from clm.lifecycle.pace import Pace
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     from clm.storage.core.survey import CoreSurvey, SurveyedRow
     from clm.storage.secure.survey import SecureSurvey, SurveyedCertificate, UnfinishedRequest
 
-_Item = TypeVar("_Item")
-
-_CHUNK = 1000
 _LATE_S = 60.0
 """Far past any publication."""
 
@@ -39,12 +38,13 @@ class DatabaseCheck:
         self._secure = secure
         self._core = core
         self._requests = requests
+        self._revocations = RevocationCheck(secure=secure, core=core)
 
     async def compare(self, report: Report, *, open_keys: bool, pace: Pace) -> None:
         """Look at what is unfinished, walk through both inventories, and follow the other references."""
         await self._unfinished(report)
         doubtful: list[uuid.UUID] = []
-        async for certificate, row in _side_by_side(self._secure.certificates(), self._core.rows(), pace):
+        async for certificate, row in side_by_side(self._secure.certificates(), self._core.rows(), pace, order=_id):
             if certificate is not None:
                 report.count("certificates")
                 if open_keys and _should_open(certificate):
@@ -54,9 +54,10 @@ class DatabaseCheck:
             either = certificate or row
             if either is not None and next(_differences(certificate, row), None) is not None:
                 doubtful.append(either.id)
-        for ids in _chunks(doubtful):
+        for ids in chunks(doubtful):
             await self._look_again(report, ids)
             await pace.rest()
+        await self._revocations.compare(report, pace=pace)
         await self._references(report)
 
     async def _unfinished(self, report: Report) -> None:
@@ -89,7 +90,7 @@ class DatabaseCheck:
             problem = "its private key is not its certificate's"
             report.add(Finding("secure", "key-unopened", named(certificate), problem))
 
-    async def _look_again(self, report: Report, ids: list[uuid.UUID]) -> None:
+    async def _look_again(self, report: Report, ids: Sequence[uuid.UUID]) -> None:
         recorded, on_their_way = await self._secure.some(ids), await self._secure.on_their_way(ids)
         listed = await self._core.some(ids)
         for certificate_id in ids:
@@ -153,31 +154,5 @@ def _differences(certificate: SurveyedCertificate | None, row: SurveyedRow | Non
         yield Finding("core", "inventory-differs", name, problem, certificate.id, wrong)
 
 
-async def _side_by_side(
-    left: AsyncIterator[list[SurveyedCertificate]], right: AsyncIterator[list[SurveyedRow]], pace: Pace
-) -> AsyncIterator[tuple[SurveyedCertificate | None, SurveyedRow | None]]:
-    """Walk through two sequences that are in order of id; what has no counterpart comes alone."""
-    certificates, rows = _flat(left, pace), _flat(right, pace)
-    certificate, row = await anext(certificates, None), await anext(rows, None)
-    while certificate is not None or row is not None:
-        if row is None or (certificate is not None and certificate.id < row.id):
-            yield certificate, None
-            certificate = await anext(certificates, None)
-        elif certificate is None or row.id < certificate.id:
-            yield None, row
-            row = await anext(rows, None)
-        else:
-            yield certificate, row
-            certificate, row = await anext(certificates, None), await anext(rows, None)
-
-
-async def _flat(pages: AsyncIterator[list[_Item]], pace: Pace) -> AsyncIterator[_Item]:
-    async for page in pages:
-        for item in page:
-            yield item
-        await pace.rest()
-
-
-def _chunks(ids: list[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield ids[start : start + _CHUNK]
+def _id(item: SurveyedCertificate | SurveyedRow) -> uuid.UUID:
+    return item.id

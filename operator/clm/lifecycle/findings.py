@@ -21,6 +21,9 @@ Kind = Literal[
     "reference-dangling",  # an id that the other database does not have
     "inventory-missing",  # recorded, and not in the inventory
     "inventory-differs",  # in the inventory with another status or fingerprint than recorded
+    "revocation-half",  # a certificate is revoked and has no revocation, or has one and is not
+    "revocation-missing",  # recorded as revoked, and OCSP does not know, or says another reason
+    "revocation-unknown",  # revoked for OCSP, and not on record
     "erasure-unfinished",  # a tombstone stands, and the person's data stand as well
     "not-ready",  # a Certificate is not Ready, and was not rightly refused
     "serial-unknown",  # the cluster uses a certificate that the record does not know

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     import uuid
@@ -68,6 +68,16 @@ class Recorded:
     invalidity_date: datetime | None
     not_after: datetime
     is_authority: bool
+
+
+class RevocationMark(NamedTuple):
+    """A revocation as either database has it, for comparing the two."""
+
+    certificate_id: uuid.UUID
+    issuer_key_id: uuid.UUID
+    serial_number: bytes
+    reason_code: int
+    is_expired: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import dict_row
 
 from clm.lifecycle.boundaries import no_boundary
+from clm.lifecycle.check_revocations import RevocationCheck
+from clm.lifecycle.findings import Report
+from clm.lifecycle.pace import Pace
 from clm.lifecycle.revoke import Revoker
 from clm.resources.revocation import Revocation
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.core.revocations import AnnouncementStore
+from clm.storage.core.survey import CoreSurvey
 from clm.storage.database import Database
 from clm.storage.secure.revocations import RevocationStore
+from clm.storage.secure.survey import SecureSurvey
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import AsyncIterator
 
     from clm.lifecycle.boundaries import Boundary
+    from clm.lifecycle.findings import Finding
     from clm.resources.records import Owner
     from clm.resources.revocation import Recorded, RevocationReason
     from tests.integration.issuance.workshop import Workshop
@@ -70,6 +76,19 @@ class Desk:
         async with self.core.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(statement)
             return {row["certificate_id"]: (row["reason_code"], row["status"]) for row in await cursor.fetchall()}
+
+    async def compare(self) -> list[Finding]:
+        """Compare the revocations of both databases, as `clm check` does."""
+        secure = SecureSurvey(self.shop.database, cluster_id=self.shop.cluster_id)
+        core = CoreSurvey(self.core, cluster_id=self.shop.cluster_id)
+        report = Report()
+        await RevocationCheck(secure=secure, core=core).compare(report, pace=Pace())
+        return report.findings
+
+    async def core_query(self, statement: str, *parameters: object) -> None:
+        """Run one statement in clm_core_db."""
+        async with self.core.connection() as connection:
+            await connection.execute(statement.encode(), parameters)
 
     async def core_rows(self) -> list[tuple[Any, ...]]:
         """Read everything that an announcement writes."""

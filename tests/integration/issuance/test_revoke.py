@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from tests.integration.issuance.revoking import Desk, open_desk
 from tests.integration.issuance.workshop import Crash, Workshop, crash_at
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Awaitable, Callable
     from typing import Any
 
@@ -210,5 +210,46 @@ def test_unwanted_certificate_is_revoked_for_everybody(run: Callable[..., None])
         assert ("certificate.revoke", "superseded") in await shop.audited(pending)
         await desk.revoker().tell_of(pending)
         assert await desk.told() == {pending: (4, "revoked")}
+
+    run(act)
+
+
+def test_comparison_finds_what_differs_and_what_it_mends(run: Callable[..., None]) -> None:
+    """Not announced, or with another reason: announced again. Announced and not recorded: told, and left alone."""
+
+    async def act(shop: Workshop, desk: Desk) -> None:
+        root = await shop.root()
+        owners = [shop.owner(name) for name in ("lost", "other", "fine", "unknown")]
+        lost, other, fine, unknown = [await shop.issue(root, owner) for owner in owners]
+        await shop.outbox.finish(unknown.id)
+        for owner in owners[:3]:
+            await desk.revoke(owner, "superseded")
+        await desk.core_query("DELETE FROM clm_status.revocations WHERE certificate_id = %s", lost.id)
+        await desk.core_query("UPDATE clm_status.revocations SET reason_code = 5 WHERE certificate_id = %s", other.id)
+        await desk.core_query(
+            "INSERT INTO clm_status.revocations (issuer_key_id, serial_number, organization_id, certificate_id,"
+            " reason_code, revoked_at, not_after) VALUES (%s, %s, %s, %s, 0, now(), now() + interval '1 day')",
+            root.key_id,
+            unknown.facts.serial_number,
+            uuid.uuid4(),
+            unknown.id,
+        )
+        await shop.query("UPDATE certificates SET state = 'superseded' WHERE id = %s", fine.id)
+
+        found = await desk.compare()
+
+        assert sorted(((one.kind, one.republish) for one in found), key=str) == sorted(
+            [
+                ("revocation-half", None),
+                ("revocation-missing", lost.id),
+                ("revocation-missing", other.id),
+                ("revocation-unknown", None),
+            ],
+            key=str,
+        )
+        for one in found:
+            if one.republish is not None:
+                await desk.revoker().tell_of(one.republish)
+        assert sorted(one.kind for one in await desk.compare()) == ["revocation-half", "revocation-unknown"]
 
     run(act)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clm.resources.revocation import RevocationMark
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
@@ -32,6 +34,17 @@ LEFT JOIN workflow_instances i ON i.id = wanted.id WHERE i.id IS NULL
 """
 
 _NOT_ERASED = "SELECT id FROM users WHERE id = ANY(%(ids)b) AND status <> 'erased'"
+
+# Of this cluster, or of none that the inventory knows.
+_MARK = "r.certificate_id, r.issuer_key_id, r.serial_number, r.reason_code, r.not_after <= now()"
+_REVOCATIONS = f"""
+SELECT {_MARK} FROM clm_status.revocations r LEFT JOIN certificate_metadata m ON m.id = r.certificate_id
+WHERE (m.cluster_id = %(cluster_id)b OR m.id IS NULL) AND r.not_after > now()
+  AND (r.issuer_key_id, r.serial_number) > (%(issuer_key_id)b, %(serial_number)b)
+ORDER BY r.issuer_key_id, r.serial_number LIMIT %(limit)s
+"""  # noqa: S608 - constants only
+
+_REVOCATIONS_OF = f"SELECT {_MARK} FROM clm_status.revocations r WHERE r.certificate_id = ANY(%(ids)b)"  # noqa: S608
 
 # A row that has changed since it was compared is left alone.
 _RESTORE = """
@@ -92,6 +105,20 @@ class CoreSurvey:
     async def some(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, SurveyedRow]:
         """Rows of these ids, as far as there are any."""
         return {row[0]: SurveyedRow(*row) for row in await self._rows(_SOME, ids=list(ids))}
+
+    async def revocations(self) -> AsyncIterator[list[RevocationMark]]:
+        """Iterate over the revocations of unexpired certificates by issuer and serial number, a page at a time."""
+        after: dict[str, object] = {"issuer_key_id": uuid.UUID(int=0), "serial_number": b""}
+        while True:
+            page = [RevocationMark(*row) for row in await self._rows(_REVOCATIONS, limit=PAGE, **after)]
+            if not page:
+                return
+            yield page
+            after = {"issuer_key_id": page[-1].issuer_key_id, "serial_number": page[-1].serial_number}
+
+    async def revocations_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, RevocationMark]:
+        """Revocations of these certificates, as far as there are any."""
+        return {row[0]: RevocationMark(*row) for row in await self._rows(_REVOCATIONS_OF, ids=list(ids))}
 
     async def keys(self) -> list[uuid.UUID]:
         """Keys of clm_secure_db that the inventory and the users refer to."""

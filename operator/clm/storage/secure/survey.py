@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clm.resources.revocation import RevocationMark
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
@@ -75,6 +77,25 @@ UNION SELECT approval_instance_id FROM certificate_revocations WHERE approval_in
 UNION SELECT approval_instance_id FROM key_rotation_history WHERE approval_instance_id IS NOT NULL
 """
 
+_MARK = "r.certificate_id, r.issuer_key_id, r.serial_number, r.reason_code, c.not_after <= now()"
+_REVOCATIONS = f"""
+SELECT {_MARK} FROM certificate_revocations r JOIN certificates c ON c.id = r.certificate_id
+WHERE c.cluster_id = %(cluster_id)b AND c.not_after > now()
+  AND (r.issuer_key_id, r.serial_number) > (%(issuer_key_id)b, %(serial_number)b)
+ORDER BY r.issuer_key_id, r.serial_number LIMIT %(limit)s
+"""  # noqa: S608 - constants only
+
+_REVOCATIONS_OF = f"""
+SELECT {_MARK} FROM certificate_revocations r JOIN certificates c ON c.id = r.certificate_id
+WHERE r.certificate_id = ANY(%(ids)b)
+"""  # noqa: S608 - constants only
+
+_HALF_REVOKED = """
+SELECT c.id, c.namespace, c.name, c.revision
+FROM certificates c LEFT JOIN certificate_revocations r ON r.certificate_id = c.id
+WHERE c.cluster_id = %(cluster_id)b AND (c.state = 'revoked') <> (r.id IS NOT NULL)
+"""
+
 _ERASED = "SELECT subject_id FROM clm_meta.erasure_tombstones"
 
 
@@ -128,6 +149,24 @@ class SecureSurvey:
         """Certificates of these ids, as far as they are recorded."""
         rows = await self._rows(_SOME, ids=list(ids))
         return {row[0]: SurveyedCertificate(*row) for row in rows}
+
+    async def revocations(self) -> AsyncIterator[list[RevocationMark]]:
+        """Iterate over the revocations of unexpired certificates by issuer and serial number, a page at a time."""
+        after: dict[str, object] = {"issuer_key_id": uuid.UUID(int=0), "serial_number": b""}
+        while True:
+            page = [RevocationMark(*row) for row in await self._rows(_REVOCATIONS, limit=PAGE, **after)]
+            if not page:
+                return
+            yield page
+            after = {"issuer_key_id": page[-1].issuer_key_id, "serial_number": page[-1].serial_number}
+
+    async def revocations_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, RevocationMark]:
+        """Revocations of these certificates, expired or not, as far as there are any."""
+        return {row[0]: RevocationMark(*row) for row in await self._rows(_REVOCATIONS_OF, ids=list(ids))}
+
+    async def half_revoked(self) -> list[UnfinishedRequest]:
+        """Certificates of which state and revocations say different things: what must never be."""
+        return [UnfinishedRequest(*row) for row in await self._rows(_HALF_REVOKED)]
 
     async def octets(self, certificate_id: uuid.UUID) -> bytes:
         """DER of a recorded certificate."""
