@@ -9,6 +9,7 @@ ClmError
 ├── Unavailable             a dependency is away; trying again later may work
 │   ├── HsmUnavailable      the token does not answer, or its sessions are lost
 │   ├── DatabaseUnavailable one of the two databases does not answer
+│   ├── FileUnavailable     a file that a setting names cannot be read, or is not what it should be
 │   └── ClusterUnavailable  the API server does not answer, or asks to slow down
 │       └── Forbidden       the API server grants us no right to it (HTTP 403); at its start it does not know rights yet
 ├── Conflict                somebody else was first
@@ -87,6 +88,10 @@ class HsmUnavailable(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     """One of the two databases does not answer."""
+
+
+class FileUnavailable(Unavailable):
+    """A file that a setting names cannot be read, or is not what it should be."""
 
 
 class ClusterUnavailable(Unavailable):

@@ -41,12 +41,14 @@ from clm.hsm.token import Token
 from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import Boundary, no_boundary
+from clm.lifecycle.brought_keys import BroughtKeys
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.ending import Ending
 from clm.lifecycle.hsm_keys import HsmKeys
 from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.keystore_passwords import PasswordReader
+from clm.lifecycle.known_keys import open_known_keys
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
@@ -60,7 +62,6 @@ from clm.lifecycle.secret_names import SecretNames
 from clm.lifecycle.spread import Spread
 from clm.lifecycle.storms import StormBreaker, StormLimits
 from clm.lifecycle.view import ClusterView, Key
-from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import ThrowawayKeys
 from clm.publishing import build_publishing
 from clm.resources.key_states import Cryptoperiods
@@ -71,6 +72,7 @@ from clm.storage.database import Database
 from clm.storage.records import RecordStore
 from clm.storage.seals import SealStore
 from clm.storage.secure.authorities import AuthorityStore
+from clm.storage.secure.compromised_keys import CompromisedKeyStore
 from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.issuance import IssuanceStore
 from clm.storage.secure.key_acts import KeyActStore
@@ -209,6 +211,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         boundary=boundary,
         hsm_deadline_s=settings.hsm_deadline_s,
     )
+    secrets = SecretStore(client)
     certifier = Certifier(
         organization_id=settings.organization_id,
         authorities=authorities,
@@ -219,6 +222,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         keys=keys,
         storms=StormBreaker(history, _storm_limits(settings)),
         reschedule=schedule.move,
+        objection=BroughtKeys(secrets=secrets, compromised=CompromisedKeyStore(secure)).objection,
     )
     events = EventRecorder(client, per_second=settings.events_per_second, instance=origin, clock=time.monotonic)
     # The watch and the controller know of each other only by these two callables.
@@ -236,12 +240,11 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         boundary=boundary,
         authority_revoked=authorities.forget,
     )
-    secrets = SecretStore(client)
     admission = Admission(
         view=view,
         authorities=authorities,
         client=client,
-        known_keys=PublishedKeys(),
+        known_keys=open_known_keys(settings),
         public_url=settings.public_url,
     )
     reconciler = Reconciler(

@@ -141,6 +141,10 @@ class Settings:
     """How often, at most, the newest seals are anchored in the ConfigMap clm-audit-anchor."""
     audit_anchor_file: Path | None = None
     """File that the anchors are written to as well; best on another machine's disk."""
+    blocked_keys_file: Path | None = None
+    """File of keys that spec.request must not bring: the SHA-256 of a SubjectPublicKeyInfo a line, in hexadecimal."""
+    badkeys_blocklist_file: Path | None = None
+    """The file blocklist.dat of badkeys, which knows the keys of Debian's OpenSSL (CVE-2008-0166) and many others."""
     hsm_deadline_s: float = 30.0
     """How long a request may wait for the token."""
     hsm_call_limit_s: float = 60.0

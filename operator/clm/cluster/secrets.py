@@ -127,6 +127,11 @@ class SecretStore:
         with contextlib.suppress(NotFound):
             await self._client.request("DELETE", paths.secret(namespace, name), body=body)
 
+    async def type_of(self, namespace: str, name: str) -> str | None:
+        """Type of a Secret, whosever it is; None where there is none. Raises ClusterUnavailable."""
+        found = await self._client.get(paths.secret(namespace, name))
+        return None if found is None else str(found.get("type"))
+
     async def _create(self, content: SecretContent) -> SecretVersion:
         body = {
             "apiVersion": "v1",

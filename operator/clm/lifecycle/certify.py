@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clm.lifecycle.failures import issuing
 from clm.lifecycle.holds import Hold, failure_hold
@@ -42,6 +42,10 @@ _EXPIRED = Refusal(
 )
 
 
+Objection: TypeAlias = "Callable[[Owner, CertificateSpec, Revision | None], Awaitable[Refusal | None]]"
+"""Says why no certificate is to be issued to an object whose newest revision is given."""
+
+
 class Certifier:
     """Issues, finishes or finds the certificate of one object. `reschedule` moves when a certificate falls due."""
 
@@ -57,6 +61,7 @@ class Certifier:
         keys: KeyStore,
         storms: StormBreaker,
         reschedule: Callable[[uuid.UUID, datetime | None], Awaitable[None]],
+        objection: Objection,
     ) -> None:
         self._organization_id = organization_id
         self._authorities = authorities
@@ -67,6 +72,7 @@ class Certifier:
         self._keys = keys
         self._storms = storms
         self._reschedule = reschedule
+        self._objection = objection
 
     async def certify(  # noqa: PLR0911 - one an outcome
         self, owner: Owner, body: Mapping[str, Any], admitted: Admitted, *, now: datetime
@@ -85,6 +91,9 @@ class Certifier:
         step = plan(state)
         match step:
             case Issue():
+                refusal = await self._objection(owner, admitted.spec, newest)
+                if refusal is not None:
+                    return refusal
                 name = (owner.namespace, owner.name)
                 allowed = await self._storms.check(step, asked=is_asked(state), name=name, now=now)
                 if isinstance(allowed, Hold):
@@ -339,6 +348,8 @@ def _is_same_authority(row: HsmKeyRow, admitted: Admitted, newest: Revision | No
 def _reusable_key(admitted: Admitted, step: Issue) -> uuid.UUID | None:
     """Stored key that `rotationPolicy: Never` keeps, as long as the spec asks for the same algorithm."""
     replaced, wanted = step.replaces, admitted.spec.private_key
+    if wanted.storage != "Secret":
+        return None  # the key of an earlier revision is not that of the request
     if replaced is None or wanted.rotation_policy != "Never" or replaced.key_algorithm != str(wanted.key):
         return None
     return replaced.private_key_id

@@ -150,32 +150,39 @@ def duration_is_within_bounds(request: Request, policy: PolicySpec) -> Iterator[
 
 
 def private_key_is_within_bounds(request: Request, policy: PolicySpec) -> Iterator[Violation]:
-    """Algorithm, size and rotation of the key are as the Policy wants them."""
+    """Algorithm, size and rotation of the key are as the Policy wants them, also of one that comes with a request."""
     key, bounds = request.spec.private_key.key, policy.constraints
+    brought = request.spec.request is not None
+    algorithm, size = _key_fields(brought=brought)
     if bounds.algorithms is not None and key.algorithm not in bounds.algorithms:
-        yield not_allowed(
-            "spec.privateKey.algorithm", "constraints.privateKey.algorithms", key.algorithm, bounds.algorithms
-        )
+        yield not_allowed(algorithm, "constraints.privateKey.algorithms", key.algorithm, bounds.algorithms)
     least, most = bounds.min_size.get(key.algorithm), bounds.max_size.get(key.algorithm)
     if least is not None and key.size < least:
         yield Violation(
-            "spec.privateKey.size",
+            size,
             "constraints.privateKey.minSize",
-            f"spec.privateKey.size: {key.size} is too small; {key.algorithm} keys need {least} bits or more",
+            f"{size}: {key.size} is too small; {key.algorithm} keys need {least} bits or more",
         )
     if most is not None and key.size > most:
         yield Violation(
-            "spec.privateKey.size",
+            size,
             "constraints.privateKey.maxSize",
-            f"spec.privateKey.size: {key.size} is too large; {key.algorithm} keys may have {most} bits at most",
+            f"{size}: {key.size} is too large; {key.algorithm} keys may have {most} bits at most",
         )
     wanted = bounds.rotation_policy
-    if wanted is not None and request.spec.private_key.rotation_policy != wanted:
+    if wanted is None or request.spec.private_key.rotation_policy == wanted:
+        return
+    rule = "constraints.privateKey.rotationPolicy"
+    if brought:
         yield Violation(
-            "spec.privateKey.rotationPolicy",
-            "constraints.privateKey.rotationPolicy",
-            f"spec.privateKey.rotationPolicy: must be {wanted}",
+            "spec.request",
+            rule,
+            "spec.request: this Policy wants a new key with every certificate, and a brought key stays as it is;"
+            f" leave out the request, so that CLM makes the keys, or use a Policy without spec.{rule}: Always",
         )
+    else:
+        field = "spec.privateKey.rotationPolicy"
+        yield Violation(field, rule, f"{field}: must be {wanted}")
 
 
 CHECKS = (
@@ -189,6 +196,11 @@ CHECKS = (
     duration_is_within_bounds,
     private_key_is_within_bounds,
 )
+
+
+def _key_fields(*, brought: bool) -> tuple[str, str]:
+    """Where a key's algorithm and size are said."""
+    return ("spec.request",) * 2 if brought else ("spec.privateKey.algorithm", "spec.privateKey.size")
 
 
 def _within(text: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from tests.integration.issuance.workshop import Workshop
 
 
+async def _none(*_: object) -> None:
+    """Object to nothing."""
+
+
 async def _certify(
     shop: Workshop,
     issuer: Issuer,
@@ -50,6 +54,7 @@ async def _certify(
         keys=shop.keys,
         storms=StormBreaker(shop.history, StormLimits(3, timedelta(hours=1), timedelta(hours=4))),
         reschedule=RenewalStore(shop.database, cluster_id=shop.cluster_id).reschedule,
+        objection=_none,
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
     manifest = LEAF | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clm.pki.csr import requested
+from clm.pki.known_keys import PublishedKeys
 from clm.policy.evaluate import Decision, Request, evaluate
 from clm.resources.certificate import parse_certificate
 from clm.resources.policy import parse_policy
@@ -54,5 +56,5 @@ def decide(
             "namespaces": namespaces,
         }
     )
-    spec = parse_certificate(BASE | dict(certificate))
+    spec = requested(parse_certificate(BASE | dict(certificate)), PublishedKeys())
     return evaluate(Request(spec=spec, namespace=namespace, namespace_labels=labels or {}), policy)
