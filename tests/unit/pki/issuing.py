@@ -100,7 +100,9 @@ class Authority:
         )
         return Authority(self.keys, self.throwaway, key, issuer)
 
-    def draft(self, spec: CertificateSpec, subject_key: PrivateKey, urls: Urls = tbs.NO_URLS) -> tbs.Draft:
+    def draft(
+        self, spec: CertificateSpec, subject_key: PrivateKey, urls: Urls = tbs.NO_URLS, *, no_check: bool = False
+    ) -> tbs.Draft:
         """Build the bytes to be signed."""
         not_before, not_after = tbs.validity(spec, self.issuer, NOW)
         return tbs.build_tbs(
@@ -112,11 +114,14 @@ class Authority:
             not_after=not_after,
             throwaway=self.throwaway,
             urls=urls,
+            no_check=no_check,
         )
 
-    def issue(self, spec: CertificateSpec, subject_key: PrivateKey, urls: Urls = tbs.NO_URLS) -> bytes:
+    def issue(
+        self, spec: CertificateSpec, subject_key: PrivateKey, urls: Urls = tbs.NO_URLS, *, no_check: bool = False
+    ) -> bytes:
         """Issue a certificate: build, lint, sign the stored bytes, assemble, verify."""
-        draft = self.draft(spec, subject_key, urls)
+        draft = self.draft(spec, subject_key, urls, no_check=no_check)
         assert lint(draft, issuer=self.issuer) == ()
         name = hash_to_sign(draft.tbs, spec=self.issuer.spec)
         signature = sign(self.key, self.issuer.spec, draft.tbs, name)
