@@ -20,6 +20,7 @@ ClmError
 │   ├── CrlOvertaken        another controller has published a CRL since the one to be replaced was looked up
 │   └── NotOurs             a Secret of that name stands and does not belong to the Certificate
 ├── KeyPending              a key is being generated; the object is called when it is there
+├── QuotaExceeded           a Policy's quota has no token left for a namespace
 ├── IssuanceFailed          an attempt failed for the object's own sake: it is counted, and the next one waits for long
 ├── NotFound                the API server has no such object (HTTP 404)
 ├── Refused                 the API server will not take the object (HTTP 403 by admission: quota, webhook)
@@ -53,6 +54,13 @@ ClmError
 ├── ControllerEnded         a part of the controller ended by itself; the process has to end and start again
 └── ResponderEnded          a part of the responder ended by itself; likewise
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _SHOWN = 20
 """Problems that a message lists at most."""
@@ -139,6 +147,14 @@ class NotOurs(Conflict):
 
 class KeyPending(ClmError):
     """A key is being generated. The object that needs it is called when it is there."""
+
+
+class QuotaExceeded(ClmError):
+    """A Policy's quota has no token left for a namespace. It may have one at `until`; None: never."""
+
+    def __init__(self, until: datetime | None) -> None:
+        super().__init__("the quota of the Policy is used up")
+        self.until = until
 
 
 class IssuanceFailed(ClmError):

@@ -50,6 +50,7 @@ from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.keystore_passwords import PasswordReader
 from clm.lifecycle.known_keys import open_known_keys
 from clm.lifecycle.publish import Publisher
+from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.repair_pace import RepairPace
@@ -220,6 +221,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         requests=requests,
         hsm_keys=hsm_keys,
         keys=keys,
+        quotas=QuotaLine(),
         storms=StormBreaker(history, _storm_limits(settings)),
         reschedule=schedule.move,
         objection=BroughtKeys(secrets=secrets, compromised=CompromisedKeyStore(secure)).objection,

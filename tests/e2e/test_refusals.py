@@ -13,9 +13,6 @@ from tests.e2e.world import condition
 if TYPE_CHECKING:
     from tests.e2e.world import World
 
-_NOT_SUPPORTED: dict[str, dict[str, Any]] = {
-    "spec.renewal": {"renewal": {"policy": "Disabled"}},
-}
 _POLICY_NOT_SUPPORTED: dict[str, dict[str, Any]] = {
     "spec.rules": {"rules": [{"expression": "certificate.dnsNames.size() <= 10", "message": "at most 10 names"}]},
     "spec.approval": {"approval": {"required": 1, "approvers": {"groups": ["pki"]}}},
@@ -141,14 +138,6 @@ def test_namespace_not_selected(world: World, namespace: str) -> None:
     assert f'namespace "{namespace}" may not use this Policy' in message
     world.api.patch("Namespace", None, namespace, {"metadata": {"labels": {"certificates": namespace}}})
     world.wait_ready(namespace, "web")
-
-
-@pytest.mark.parametrize("field", _NOT_SUPPORTED)
-def test_field_not_supported(world: World, namespace: str, field: str) -> None:
-    """A field that this version does not enforce is never ignored: it is named, and nothing is issued."""
-    made = world.apply(certificate(namespace, "web", **_NOT_SUPPORTED[field]))
-    assert field in world.wait_refused(namespace, "web", "NotSupported")["message"]
-    assert world.recorded(made) == []
 
 
 @pytest.mark.parametrize("field", _POLICY_NOT_SUPPORTED)

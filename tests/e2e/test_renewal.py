@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from clm.lifecycle.renewal import RENEW_REQUESTED_AT
-from tests.e2e.manifests import certificate
+from tests.e2e.manifests import ISSUING, certificate, issued_by, policy
 from tests.e2e.world import condition, wait
 
 if TYPE_CHECKING:
@@ -151,3 +151,31 @@ def test_a_spec_that_flaps_is_suspended(world: World, namespace: str) -> None:
     world.api.delete("Certificate", namespace, "web")
     world.apply(spec(12))
     world.wait_refused(namespace, "web", "IssuanceSuspended")
+
+
+def test_what_is_above_a_quota_waits_for_its_turn(world: World, namespace: str) -> None:
+    """Two an hour: the third waits and is told when; a certificate that stands is renewed all the same by its time."""
+    name = f"quota-{namespace}"
+    world.apply(policy(name, issued_by(ISSUING), quota={"issuancesPerHour": 2}))
+    for number in range(2):
+        world.apply(certificate(namespace, f"web-{number}", policyRef={"name": name}))
+        world.wait_ready(namespace, f"web-{number}")
+    world.apply(certificate(namespace, "late", policyRef={"name": name}))
+    message = world.wait_refused(namespace, "late", "QuotaExceeded")["message"]
+    assert f"Policy {name} grants namespace {namespace} 2 issuances an hour" in message
+    status = world.certificate(namespace, "late")["status"]
+    wait_s = (datetime.fromisoformat(status["nextAttemptTime"]) - datetime.now(UTC)).total_seconds()
+    assert 0 < wait_s <= 1800
+    assert (world.condition(namespace, "late", "Reconciling") or {})["status"] == "True"
+
+    # Who has one and asks for another waits as well, and keeps what stands.
+    _ask(world, namespace, "web-0")
+    waiting = wait(lambda: world.condition(namespace, "web-0", "Issuing"), "the request to wait")
+    assert (waiting["status"], waiting["reason"]) == ("True", "QuotaExceeded")
+    assert (world.condition(namespace, "web-0") or {})["status"] == "True"
+
+    # Half an hour later, by the bucket's clock, there is a token; more quota is not needed for it.
+    earlier = "UPDATE clm_work.issuance_quotas SET refilled_at = refilled_at - interval '1 hour'"
+    world.query("secure", f"{earlier} WHERE namespace = %(it)s", it=namespace)
+    world.apply(policy(name, issued_by(ISSUING), quota={"issuancesPerHour": 3}))
+    world.wait_ready(namespace, "late")

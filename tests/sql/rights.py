@@ -76,6 +76,7 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
             changes=only("attempts next_attempt_at last_error"),
             removes=True,
         ),
+        "clm_work.issuance_quotas": Right(reads=ALL, adds=ALL, changes=only("tokens refilled_at"), removes=True),
         "clm_work.quarantined_objects": Right(
             reads=ALL, adds=all_but("id first_seen_at last_seen_at gone_at"), changes=only("last_seen_at gone_at")
         ),
@@ -125,6 +126,7 @@ RIGHTS: dict[tuple[DatabaseName, str], dict[str, Right]] = {
         "clm_meta.erasure_tombstones": Right(reads=ALL),
         "clm_meta.schema_migrations": Right(reads=ALL),
         "clm_work.outbox": Right(reads=ALL),
+        "clm_work.issuance_quotas": Right(reads=ALL),
         "clm_work.quarantined_objects": Right(reads=ALL),
         "encryption_keys": Right(reads=all_but("wrapped_key")),
         "expiring_certificates": Right(reads=ALL),

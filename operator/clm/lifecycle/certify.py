@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from clm.errors import QuotaExceeded
 from clm.lifecycle.failures import issuing
 from clm.lifecycle.holds import Hold, failure_hold
 from clm.lifecycle.plan import Finish, Issue, Publish, State, Wait, is_asked, plan, still_serves
 from clm.lifecycle.publish import Publication
+from clm.lifecycle.quotas import QuotaLine, quota_of
 from clm.lifecycle.renewal import Renewal, renew_requested_at, renewal_time
 from clm.lifecycle.request import Order
 from clm.lifecycle.status import Refusal
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.request import RequestBuilder
     from clm.lifecycle.storms import StormBreaker
     from clm.resources.certificate import CertificateSpec
+    from clm.resources.quotas import Quota
     from clm.resources.records import Owner, Revision
     from clm.storage.secure.history import HistoryStore
     from clm.storage.secure.keys import KeyStore
@@ -60,6 +63,7 @@ class Certifier:
         hsm_keys: HsmKeys,
         keys: KeyStore,
         storms: StormBreaker,
+        quotas: QuotaLine,
         reschedule: Callable[[uuid.UUID, datetime | None], Awaitable[None]],
         objection: Objection,
     ) -> None:
@@ -71,6 +75,7 @@ class Certifier:
         self._hsm_keys = hsm_keys
         self._keys = keys
         self._storms = storms
+        self._quotas = quotas
         self._reschedule = reschedule
         self._objection = objection
 
@@ -99,7 +104,7 @@ class Certifier:
                 if isinstance(allowed, Hold):
                     return await self._keep(owner, admitted, step, allowed, now=now)
                 with issuing():
-                    return await self._issue(owner, body, admitted, issuer, subject_key, allowed, now=now)
+                    return await self._issue_in_turn(owner, body, admitted, issuer, subject_key, allowed, now=now)
             case Finish():
                 with issuing():
                     return await self._finish(owner, admitted, step, now=now)
@@ -112,6 +117,32 @@ class Certifier:
                 if step.adopted and publication is not None:
                     await self._record_adoption(owner, body, step.recorded)
                 return publication
+
+    async def _issue_in_turn(
+        self,
+        owner: Owner,
+        body: Mapping[str, Any],
+        admitted: Admitted,
+        issuer: Issuer,
+        subject_key: HsmKeyRow | None,
+        step: Issue,
+        *,
+        now: datetime,
+    ) -> Publication | Hold | None:
+        """Issue, where the Policy's quota has a token for it."""
+        quota, uid = quota_of(admitted.policy, owner.namespace, step.reason, now=now), owner.resource_uid
+        if quota is None:
+            return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
+        hold = self._quotas.waits(quota, uid, admitted.policy.name)
+        if hold is None:
+            try:
+                issued = await self._issue(owner, body, admitted, issuer, subject_key, step, now=now, quota=quota)
+            except QuotaExceeded as error:
+                hold = self._quotas.refused(quota, uid, admitted.policy.name, until=error.until)
+            else:
+                self._quotas.served(quota, uid)
+                return issued
+        return await self._keep(owner, admitted, step, hold, now=now)
 
     async def _keep(
         self, owner: Owner, admitted: Admitted, step: Issue, hold: Hold, *, now: datetime
@@ -185,7 +216,7 @@ class Certifier:
             held_until=failed.until if failed else None,
         )
 
-    async def _issue(
+    async def _issue(  # noqa: PLR0913 - all that is known of the object
         self,
         owner: Owner,
         body: Mapping[str, Any],
@@ -195,6 +226,7 @@ class Certifier:
         step: Issue,
         *,
         now: datetime,
+        quota: Quota | None = None,
     ) -> Publication | None:
         spec = admitted.spec
         order = Order(
@@ -211,6 +243,7 @@ class Certifier:
             subject_key_id=subject_key.id if subject_key else None,
             subject_spki=_subject_spki(spec, subject_key),
             reuse_key_id=_reusable_key(admitted, step),
+            quota=quota,
         )
         issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted, owner))
         if not issued.active:

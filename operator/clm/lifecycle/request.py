@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clm.pki.urls import Publishing
     from clm.resources.certificate import CertificateSpec
     from clm.resources.keys import KeySpec
+    from clm.resources.quotas import Quota
     from clm.resources.records import IssueReason, Owner
     from clm.storage.secure.private_keys import PrivateKeyStore
 
@@ -59,6 +60,7 @@ class Order:
     subject_key_id: uuid.UUID | None = None
     subject_spki: bytes | None = None
     reuse_key_id: uuid.UUID | None = None
+    quota: Quota | None = None
     responder: bool = False
 
 
@@ -147,6 +149,7 @@ class RequestBuilder:
             sans=sans.sans_as_records(order.spec),
             is_ca=order.spec.is_ca,
             reason=order.reason,
+            quota=order.quota,
         )
         return Prepared(intent=intent, private_key=private_key)
 

@@ -145,6 +145,7 @@ class PolicySpec:
     allowed: Allowed = field(default_factory=Allowed)
     constraints: Constraints = field(default_factory=Constraints)
     trust_bundle: TrustBundle | None = None
+    issuances_per_hour: int | None = None
     unsupported: tuple[str, ...] = ()
 
 
@@ -161,6 +162,7 @@ def parse_policy(spec: Mapping[str, Any]) -> PolicySpec:
         allowed=_allowed(reader.child("allowed")),
         constraints=_constraints(reader.child("constraints")),
         trust_bundle=read_trust_bundle(reader),
+        issuances_per_hour=reader.child("quota").integer("issuancesPerHour"),
         unsupported=report.unread() + (("spec.organization",) if organization else ()),
     )
     if parsed.trust_bundle is not None and not isinstance(parsed.issuer, CaIssuer):

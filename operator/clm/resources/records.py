@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.resources.keys import KeySpec
+    from clm.resources.quotas import Quota
 
 KeyPurpose = Literal["ca-signing", "kek", "audit-sealing", "subject-shred", "requester-mac"]
 KeyState = Literal["generating", "active", "suspended", "deactivated", "compromised", "destroyed"]
@@ -95,6 +96,7 @@ class Intent:
     sans: Sequence[Mapping[str, str]]
     is_ca: bool
     reason: IssueReason
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.publish import Publication
+from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.storms import StormBreaker, StormLimits
 from clm.lifecycle.view import PolicyView
 from clm.resources.certificate import parse_certificate
@@ -52,6 +53,7 @@ async def _certify(
         requests=shop.requests,
         hsm_keys=shop.hsm_keys,
         keys=shop.keys,
+        quotas=QuotaLine(),
         storms=StormBreaker(shop.history, StormLimits(3, timedelta(hours=1), timedelta(hours=4))),
         reschedule=RenewalStore(shop.database, cluster_id=shop.cluster_id).reschedule,
         objection=_none,

@@ -153,7 +153,7 @@ def test_names_the_wrong_field(change: dict[str, Any], field: str) -> None:
         ({"rules": [{"expression": "true", "message": "m"}]}, "spec.rules"),
         ({"approval": {"required": 2}}, "spec.approval"),
         ({"approval": {}}, "spec.approval"),
-        ({"quota": {"issuancesPerHour": 1}}, "spec.quota"),
+        ({"quota": {"certificatesPerNamespace": 1}}, "spec.quota.certificatesPerNamespace"),
         ({"enforcement": "Audit"}, "spec.enforcement"),
         ({"notifications": [{"before": "1h", "sink": "s"}]}, "spec.notifications"),
         ({"issuer": {"selfSigned": {"crl": "x"}}}, "spec.issuer.selfSigned.crl"),

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psycopg import errors as pg
 
-from clm.errors import KeyNotActive, RevisionTaken
+from clm.errors import KeyNotActive, QuotaExceeded, RevisionTaken
 from clm.storage import audit_sql, batch
 from clm.storage.coalescer import Coalescer
+from clm.storage.secure.quotas import take_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clm.resources.audit import AuditRecord
     from clm.resources.records import CertificateRow, Intent
-    from clm.storage.database import Database
+    from clm.storage.database import Connection, Database
+    from clm.storage.secure.quotas import Refused
 
 # A write holds the rows of the KEK, of the issuer's key and its certificate: whoever suspends, retires or revokes one
 # waits for it, or it for them. So it does with a stored key that is used again, which nobody destroys meanwhile. Where
@@ -185,16 +187,21 @@ class IssuanceStore:
         self._origin = origin
         self._version = version
         self._intents = Coalescer[tuple["Intent", "AuditRecord"], None](self._write_intents, flushers=1)
+        # Apart from the others: these wait for rows that several of them want, and may be refused.
+        self._counted = Coalescer[tuple["Intent", "AuditRecord"], "Refused | None"](self._write_counted, flushers=1)
         self._records = Coalescer["_Record", Standing](self._write_records, flushers=1)
 
     async def intend(self, intent: Intent, audit: AuditRecord) -> None:
         """Write down what will be signed. Durable on return.
 
         Raises RevisionTaken when this revision (or serial) has an intent already, KeyNotActive when the issuer's key or
-        the KEK is not active, DatabaseUnavailable.
+        the KEK is not active, QuotaExceeded when it has a quota of which nothing is left, DatabaseUnavailable.
         """
         try:
-            await self._intents.submit((intent, audit))
+            if intent.quota is None:
+                await self._intents.submit((intent, audit))
+            elif (refused := await self._counted.submit((intent, audit))) is not None:
+                raise QuotaExceeded(refused.until)
         except pg.UniqueViolation as error:
             raise RevisionTaken(f"{intent.owner.namespace}/{intent.owner.name} revision {intent.revision}") from error
 
@@ -220,6 +227,20 @@ class IssuanceStore:
             await connection.execute(_ADOPT, self._audit_parameters(audit))
 
     async def _write_intents(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[None]:
+        async with self._database.connection() as connection:
+            await self._insert_intents(connection, items)
+        return [None] * len(items)
+
+    async def _write_counted(self, items: Sequence[tuple[Intent, AuditRecord]]) -> Sequence[Refused | None]:
+        """Write what there is a token for. Where nothing is written, no token is gone."""
+        async with self._database.transaction() as connection:
+            refused = await take_tokens(connection, [intent for intent, _ in items])
+            granted = [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
+            if granted:
+                await self._insert_intents(connection, granted)
+        return refused
+
+    async def _insert_intents(self, connection: Connection, items: Sequence[tuple[Intent, AuditRecord]]) -> None:
         rows = [self._intent_parameters(intent, audit) for intent, audit in items]
         keys = {row[name] for row in rows for name in ("kek_id", "issuer_key_id") if row[name] is not None}
         reused = {row["private_key_id"] for row in rows if row["key_id"] is None and row["private_key_id"] is not None}
@@ -230,14 +251,12 @@ class IssuanceStore:
             "reused": list(reused),
             "issuers": list(issuers),
         }
-        async with self._database.connection() as connection:
-            written = await connection.execute(_INTEND, parameters)
-            if written.rowcount != len(rows):
-                raise KeyNotActive(
-                    "the issuer's key, or the one that wraps, is suspended or past its use (clm keys list),"
-                    " or the issuer's certificate is revoked"
-                )
-        return [None] * len(items)
+        written = await connection.execute(_INTEND, parameters)
+        if written.rowcount != len(rows):
+            raise KeyNotActive(
+                "the issuer's key, or the one that wraps, is suspended or past its use (clm keys list),"
+                " or the issuer's certificate is revoked"
+            )
 
     async def _write_records(self, items: Sequence[_Record]) -> Sequence[Standing]:
         ids = [item.row.id for item in items]

@@ -1,0 +1,112 @@
+"""Who waits for a Policy's quota, and for how long.
+
+The tokens are in clm_secure_db, taken with the intent. Who found none there stands in line here: each is told a time of
+its own, and asks again then, so that a thousand who wait do not ask for every single token. After a restart they ask
+once more, and stand in line again.
+
+A renewal of what stands never waits: it takes a token that is not there, and what is new waits for longer. So a quota
+costs nobody a certificate that was granted once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from clm.lifecycle.holds import Hold
+from clm.lifecycle.status import time_text
+from clm.resources.quotas import Quota
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from clm.lifecycle.view import PolicyView
+    from clm.resources.records import IssueReason
+
+_OVERDRAWN: frozenset[IssueReason] = frozenset({"renewal", "issuer-changed", "re-key"})
+"""What no tenant asks for and no tenant can put off."""
+
+
+def quota_of(policy: PolicyView, namespace: str, reason: IssueReason, *, now: datetime) -> Quota | None:
+    """What an issuance for this reason takes a token of; None where the Policy has no quota."""
+    per_hour = policy.spec.issuances_per_hour if policy.spec is not None else None
+    if per_hour is None:
+        return None
+    return Quota(uuid.UUID(policy.uid), namespace, per_hour, reason in _OVERDRAWN, now)
+
+
+class _LineKey(NamedTuple):
+    policy_uid: uuid.UUID
+    namespace: str
+    per_hour: int
+
+
+class _Line:
+    """Times that objects were given. The last one is kept apart: a line may be long, and is only ever prolonged."""
+
+    def __init__(self) -> None:
+        self.times: dict[uuid.UUID, datetime] = {}
+        self.last: datetime | None = None
+
+    def free_at(self, quota: Quota) -> datetime:
+        """The first time that nobody has been given yet."""
+        if self.last is None or self.last < quota.at:
+            return quota.at
+        return self.last + timedelta(hours=1) / quota.per_hour
+
+    def give(self, uid: uuid.UUID, until: datetime) -> None:
+        self.times[uid] = until
+        self.last = until if self.last is None else max(self.last, until)
+
+
+class QuotaLine:
+    """Objects that wait for a token, by Policy and namespace, and the time that each was given."""
+
+    def __init__(self) -> None:
+        self._lines: dict[_LineKey, _Line] = {}
+
+    def waits(self, quota: Quota, uid: uuid.UUID, policy: str) -> Hold | None:
+        """Tell whether an object has to wait, without asking the database; who is new stands behind the others."""
+        line = self._lines.get(_key(quota))
+        if quota.may_overdraw or line is None:
+            return None
+        until = line.times.get(uid)
+        if until is None and line.last is not None and line.last > quota.at:
+            until = line.free_at(quota)
+            line.give(uid, until)
+        # When its time has come it asks the database.
+        return _hold(quota, until, policy) if until is not None and until > quota.at else None
+
+    def refused(self, quota: Quota, uid: uuid.UUID, policy: str, *, until: datetime | None) -> Hold:
+        """Note that the database had no token for an object; `until` is when it may have one."""
+        if until is None:
+            why = f"Policy {policy} grants namespace {quota.namespace} nothing: its spec.quota.issuancesPerHour is 0"
+            return Hold("QuotaExceeded", None, "", why)
+        line = self._lines.setdefault(_key(quota), _Line())
+        until = max(until, line.free_at(quota))
+        line.give(uid, until)
+        return _hold(quota, until, policy)
+
+    def served(self, quota: Quota, uid: uuid.UUID) -> None:
+        """Note that an object has had its token, or is gone."""
+        key = _key(quota)
+        line = self._lines.get(key)
+        if line is not None:
+            line.times.pop(uid, None)
+            if not line.times:
+                del self._lines[key]
+
+
+def _key(quota: Quota) -> _LineKey:
+    return _LineKey(quota.policy_uid, quota.namespace, quota.per_hour)
+
+
+def _hold(quota: Quota, until: datetime, policy: str) -> Hold:
+    return Hold(
+        "QuotaExceeded",
+        until,
+        "",
+        f"Policy {policy} grants namespace {quota.namespace} {quota.per_hour} issuances an hour, and they are used up:"
+        f" it is this object's turn at {time_text(until)}",
+    )

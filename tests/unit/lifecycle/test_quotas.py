@@ -1,0 +1,131 @@
+"""Quotas: how a bucket fills, and who waits for how long."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clm.lifecycle.quotas import QuotaLine, quota_of
+from clm.lifecycle.view import PolicyView
+from clm.resources.policy import parse_policy
+from clm.resources.quotas import Bucket, Quota
+
+if TYPE_CHECKING:
+    from clm.lifecycle.holds import Hold
+    from clm.resources.records import IssueReason
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+POLICY = uuid.UUID(int=1)
+
+
+def _quota(at: datetime = NOW, *, per_hour: int = 60, may_overdraw: bool = False) -> Quota:
+    return Quota(POLICY, "shop", per_hour, may_overdraw, at)
+
+
+def _uid(number: int) -> uuid.UUID:
+    return uuid.UUID(int=number)
+
+
+def _refused(line: QuotaLine, number: int, until: datetime | None, at: datetime = NOW) -> Hold:
+    return line.refused(_quota(at), _uid(number), "internal", until=until)
+
+
+def _policy(quota: dict[str, int]) -> PolicyView:
+    spec = parse_policy({"issuer": {"selfSigned": {}}, "quota": quota})
+    return PolicyView(name="internal", uid=str(POLICY), generation=1, spec=spec, problem=None)
+
+
+@given(
+    per_hour=st.integers(1, 10_000),
+    steps=st.lists(st.tuples(st.floats(0, 7200), st.booleans()), max_size=200),
+)
+def test_no_more_than_an_hours_issuances_in_an_hour(per_hour: int, steps: list[tuple[float, bool]]) -> None:
+    """Law: whenever one is refused, the time that is told is the first at which it is not."""
+    bucket, now = Bucket(float(per_hour), NOW), NOW
+    for wait_s, overdraw in steps:
+        now += timedelta(seconds=wait_s)
+        bucket = bucket.refilled(per_hour, now)
+        assert -per_hour <= bucket.tokens <= per_hour
+        if overdraw or bucket.has_one():
+            bucket = bucket.spent(per_hour)
+            continue
+        until = bucket.next_at(per_hour)
+        assert until is not None
+        assert until > now
+        assert bucket.refilled(per_hour, until).has_one()
+        assert not bucket.refilled(per_hour, until - (until - now) / 2).has_one() or until - now < timedelta(seconds=1)
+
+
+def test_a_full_bucket_gives_what_it_says_and_then_one_at_a_time() -> None:
+    """60 an hour: 60 at once, and one a minute from then on."""
+    bucket = Bucket(60.0, NOW)
+    for _ in range(60):
+        assert bucket.has_one()
+        bucket = bucket.spent(60)
+    assert not bucket.has_one()
+    assert bucket.next_at(60) == NOW + MINUTE
+    assert bucket.next_at(60, before=9) == NOW + 10 * MINUTE
+    assert bucket.next_at(0) is None
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    """Nor does it take anything."""
+    bucket = Bucket(5.0, NOW)
+    assert bucket.refilled(60, NOW - 10 * MINUTE) == bucket
+
+
+@pytest.mark.parametrize(
+    ("reason", "overdraws"),
+    [("initial", False), ("spec-changed", False), ("manual", False), ("renewal", True), ("issuer-changed", True)],
+)
+def test_renewals_wait_for_nobody(reason: IssueReason, *, overdraws: bool) -> None:
+    """A quota costs nobody a certificate that stands; what somebody asks for waits."""
+    quota = quota_of(_policy({"issuancesPerHour": 5}), "shop", reason, now=NOW)
+    assert quota == Quota(POLICY, "shop", 5, overdraws, NOW)
+    assert quota_of(_policy({}), "shop", reason, now=NOW) is None
+
+
+def test_those_who_wait_are_given_times_of_their_own() -> None:
+    """One token's time apart, whatever the database says to each: they do not all ask for the same one."""
+    line = QuotaLine()
+    assert line.waits(_quota(), _uid(0), "internal") is None
+    told = [_refused(line, number, NOW + MINUTE) for number in range(3)]
+    assert [hold.until for hold in told] == [NOW + MINUTE, NOW + 2 * MINUTE, NOW + 3 * MINUTE]
+    assert told[0].message == (
+        "Policy internal grants namespace shop 60 issuances an hour, and they are used up: it is this object's turn at"
+        " 2026-06-01T12:01:00Z"
+    )
+    # Who comes now stands behind them, and the database is not asked.
+    newcomer = line.waits(_quota(), _uid(9), "internal")
+    assert newcomer is not None
+    assert newcomer.until == NOW + 4 * MINUTE
+    # Whoever looks early has the same place; at its time it may ask.
+    again = line.waits(_quota(NOW + MINUTE / 2), _uid(1), "internal")
+    assert again is not None
+    assert again.until == NOW + 2 * MINUTE
+    assert line.waits(_quota(NOW + MINUTE), _uid(0), "internal") is None
+    assert line.waits(_quota(may_overdraw=True), _uid(9), "internal") is None
+
+
+def test_a_line_that_was_served_is_gone() -> None:
+    """And a Policy that grants more has a line of its own."""
+    line = QuotaLine()
+    for number in range(2):
+        _refused(line, number, NOW + MINUTE)
+    assert line.waits(_quota(per_hour=120), _uid(5), "internal") is None
+    for number in range(2):
+        line.served(_quota(), _uid(number))
+    assert line.waits(_quota(), _uid(5), "internal") is None
+
+
+def test_a_quota_of_nothing() -> None:
+    """It waits for a change of the Policy, not for a time."""
+    hold = _refused(QuotaLine(), 1, None)
+    assert hold.until is None
+    assert "grants namespace shop nothing" in hold.message
