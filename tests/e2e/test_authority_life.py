@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests import keytool
 from tests.e2e import openssl
 from tests.e2e.manifests import ROOT, authority, certificate, issued_by, policy
 from tests.e2e.renewing import renew
@@ -34,7 +35,8 @@ def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: 
     world.apply(authority(namespace, "top", top, duration="87600h"))
     world.apply(authority(namespace, "middle", middle))
     key_of_top = world.wait_ready(namespace, "top")["status"]["keyIdentifier"]
-    world.apply(certificate(namespace, "web", policyRef={"name": bottom}))
+    keystores = {"pkcs12": {"create": True, "password": "changeit"}}
+    world.apply(certificate(namespace, "web", policyRef={"name": bottom}, keystores=keystores))
     leaf = world.wait_ready(namespace, "web")
     before = world.secret(namespace, "web-tls")
     openssl.verify(before)
@@ -55,6 +57,8 @@ def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: 
     assert last["tls.crt"] != after["tls.crt"]
     assert last["tls.crt"].endswith(world.secret(namespace, "middle")["tls.crt"])
     assert last["tls.key"] == before["tls.key"]
+    in_keystore = openssl.split(keytool.pkcs12(last["keystore.p12"], "changeit", "-nokeys"))
+    assert in_keystore == openssl.split(last["tls.crt"] + last["ca.crt"])
     body = world.wait_ready(namespace, "web")
     assert body["status"]["serialNumber"] == leaf["status"]["serialNumber"]
     assert [row["state"] for row in world.recorded(body)] == ["active"]

@@ -91,7 +91,7 @@ def _assert_nowhere(world: World, namespace: str) -> None:
 
 
 def test_a_keystore_that_is_right_is_not_written(world: World, namespace: str) -> None:
-    """A restart and a close look leave it as it is; what somebody changes comes back byte for byte."""
+    """A restart and a close look leave it as it is; what is changed or lost comes back byte for byte."""
     world.apply(_password_secret(namespace, jks=_FIRST))
     world.apply(certificate(namespace, "web", keystores=_KEYSTORES))
     body = world.wait_ready(namespace, "web")
@@ -114,6 +114,12 @@ def test_a_keystore_that_is_right_is_not_written(world: World, namespace: str) -
     world.api.patch("Secret", namespace, "web-tls", {"data": {"keystore.p12": junk, "truststore.jks": None}})
     world.wait_secret(standing)
     world.api.delete("Secret", namespace, "web-tls")
+    world.wait_secret(standing)
+    # The same object again takes the certificate over.
+    world.api.delete("Certificate", namespace, "web")
+    world.apply(certificate(namespace, "web", keystores=_KEYSTORES))
+    adopted = world.wait_ready(namespace, "web")
+    assert adopted["status"]["serialNumber"] == body["status"]["serialNumber"]
     world.wait_secret(standing)
 
     # Without its password it cannot be held against anything, which is said; what stands stays.
