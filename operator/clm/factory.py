@@ -25,6 +25,7 @@ from clm.cluster.secrets import SecretStore
 from clm.cluster.session import Credentials, open_session
 from clm.cluster.status import StatusWriter
 from clm.controllers.acts import ControllerActs
+from clm.controllers.authority_health import AuthorityHealthController
 from clm.controllers.certificates import CertificateController
 from clm.controllers.integrity import IntegrityController, IntegrityMetrics
 from clm.controllers.key_rotations import KeyRotationController
@@ -67,6 +68,7 @@ from clm.pki.tbs import ThrowawayKeys
 from clm.publishing import build_publishing
 from clm.resources.key_states import Cryptoperiods
 from clm.resources.seals import DATABASES, LEDGERS
+from clm.storage.core.crls import CrlStore
 from clm.storage.core.metadata import MetadataStore
 from clm.storage.core.revocations import AnnouncementStore
 from clm.storage.database import Database
@@ -137,6 +139,7 @@ class Controller:
     integrity: IntegrityController
     key_states: KeyStateController
     password_watch: PasswordWatch
+    authority_health: AuthorityHealthController
     upkeep: UpkeepController
     sealing: SealingController
     publishing: PublishingController
@@ -362,6 +365,16 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             authorities=authorities,
             changed=certificates.ca_key_changed,
             registry=metrics.registry,
+        ),
+        authority_health=AuthorityHealthController(
+            view=view,
+            store=authority_store,
+            crls=CrlStore(core, **audit),
+            token=token,
+            client=client,
+            statuses=StatusWriter(client),
+            registry=metrics.registry,
+            clock=_utc_now,
         ),
         upkeep=UpkeepController(
             retention=build_retention(settings, secure, core, boundary=boundary),

@@ -103,6 +103,8 @@ class Settings:
     """How often they are compared then."""
     keystore_password_interval_s: float = 300.0
     """How often it is asked whether the Secret with the password of a keystore has changed."""
+    authority_health_interval_s: float = 60.0
+    """How often the certificates, keys and CRLs of the CAs are looked at."""
     key_state_interval_s: float = 15.0
     """How often it is asked whether a CA key was suspended or resumed."""
     cryptoperiod_ca_signing_days: int = 1095

@@ -45,6 +45,18 @@ def _authority(world: World, name: str) -> dict[str, Any]:
     return _listed(world)[f"clm-ca-{CA_NAMESPACE}-{name}-v1"]
 
 
+def _wait_health(world: World, name: str, reason: str) -> dict[str, Any]:
+    """Wait until a CA says how it is; give the condition."""
+
+    def look() -> dict[str, Any] | None:
+        found = world.condition(CA_NAMESPACE, name, "AuthorityHealthy")
+        return found if found is not None and found["reason"] == reason else None
+
+    return wait(
+        look, f"{name} to be {reason}", last=lambda: str(world.condition(CA_NAMESPACE, name, "AuthorityHealthy"))
+    )
+
+
 def _end_certificates(world: World, key: dict[str, Any]) -> None:
     """Revoke what a CA has issued, and the CA, in both databases: there is no command for it yet."""
     ended = world.query(
@@ -62,6 +74,7 @@ def test_a_suspended_authority_issues_nothing_until_it_is_resumed(world: World, 
     key = _authority(world, "sub-suspended")
     world.apply(certificate(namespace, "before", policyRef={"name": "by-sub-suspended"}))
     before = world.wait_ready(namespace, "before")
+    assert _wait_health(world, "sub-suspended", "Healthy")["status"] == "True"
     _act(world, "suspend", key, says="is suspended")
     world.apply(certificate(namespace, "during", policyRef={"name": "by-sub-suspended"}))
 
@@ -74,8 +87,10 @@ def test_a_suspended_authority_issues_nothing_until_it_is_resumed(world: World, 
     standing = world.certificate(namespace, "before")
     assert (condition(standing, "Ready") or {})["status"] == "True"
     assert standing["status"]["serialNumber"] == before["status"]["serialNumber"]
+    assert "its key is suspended: a drill" in _wait_health(world, "sub-suspended", "KeyNotUsable")["message"]
     _act(world, "resume", key, says="is active")
     world.wait_ready(namespace, "during")
+    assert _wait_health(world, "sub-suspended", "Healthy")["status"] == "True"
     world.wait_policy("by-sub-suspended", status="True")
 
 

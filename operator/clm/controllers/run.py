@@ -128,6 +128,10 @@ async def _run(
             ("integrity", _compare(controller)),
             ("key states", controller.key_states.run(interval_s=controller.settings.key_state_interval_s)),
             ("keystore passwords", _watch_passwords(controller)),
+            (
+                "authority health",
+                controller.authority_health.run(interval_s=controller.settings.authority_health_interval_s),
+            ),
             ("upkeep", _keep_up(controller)),
             ("deleted policies", _sweep_policies(controller)),
             ("sealing", controller.sealing.run(interval_s=controller.settings.audit_seal_interval_s)),

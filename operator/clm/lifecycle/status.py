@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clm.cluster.secrets import SecretVersion
+from clm.lifecycle.authority_health import CONDITION as HEALTH
+from clm.lifecycle.authority_health import health_conditions
 from clm.lifecycle.contest import contested_conditions, contested_secret
-from clm.resources.conditions import remove_condition, set_condition
+from clm.resources.conditions import find, remove_condition, set_condition
 from clm.resources.problems import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.contest import Contest
     from clm.lifecycle.ending import Ended
     from clm.lifecycle.publish import Publication
+    from clm.resources.certificate import CertificateSpec
 
 
 _WINDOW_MISSED = {
@@ -55,6 +58,8 @@ def ready_status(
     for kind in ("Reconciling", "Stalled", "WindowMissed", "Revoked"):
         conditions = remove_condition(conditions, kind)
     conditions = contested_conditions(conditions, contest, generation=generation, now=now)
+    if _signs_for_us(publication.spec) and find(conditions, HEALTH) is None:
+        conditions = health_conditions(conditions, (), generation=generation, now=now)  # spares a write of its own
     if publication.renewal.window_missed:
         missed: dict[str, Any] = {"observed_generation": generation, "now": now, **_WINDOW_MISSED}
         conditions = set_condition(conditions, type="WindowMissed", status="True", **missed)
@@ -82,6 +87,10 @@ def ready_status(
         },
         "keystorePasswords": _password_secrets(publication),
     }
+
+
+def _signs_for_us(spec: CertificateSpec) -> bool:
+    return spec.is_ca and spec.private_key.storage == "HSM" and spec.signing_request is None
 
 
 def contested_status(body: Mapping[str, Any], contest: Contest | None, *, now: datetime) -> dict[str, Any]:

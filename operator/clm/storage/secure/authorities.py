@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
     from datetime import datetime
 
     from clm.storage.database import Database
@@ -75,6 +76,26 @@ WHERE id IN (SELECT id FROM above WHERE issuer_key_id = subject_key_id)
 """
 
 
+_STANDING = """
+SELECT c.id, c.not_before, c.not_after, k.id, k.spki, k.state, k.state_reason
+FROM certificates c
+JOIN encryption_keys k ON k.id = c.subject_key_id
+WHERE c.id = ANY(%(ids)b) AND k.spki IS NOT NULL
+"""
+
+
+class StandingAuthority(NamedTuple):
+    """The certificate of a CA as it stands, and its key in the token."""
+
+    id: uuid.UUID
+    not_before: datetime
+    not_after: datetime
+    key_id: uuid.UUID
+    spki: bytes
+    key_state: str
+    key_state_reason: str | None
+
+
 class ChainLink(NamedTuple):
     """One certificate of a chain, leaf side first; the key columns are None where its key is not in the token."""
 
@@ -109,6 +130,12 @@ class AuthorityStore:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
             await cursor.execute(_ROOTS, parameters)
             return [row[0] for row in await cursor.fetchall()]
+
+    async def standing(self, certificate_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, StandingAuthority]:
+        """Read the certificates of CAs whose keys are in the token, by their ids."""
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_STANDING, {"ids": list(certificate_ids)})
+            return {row[0]: StandingAuthority(*row) for row in await cursor.fetchall()}
 
     async def _read(self, statement: str, certificate_id: uuid.UUID) -> list[ChainLink]:
         async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
