@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +20,7 @@ from tests.e2e.world import wait
 
 if TYPE_CHECKING:
     import uuid
+    from pathlib import Path
 
     from tests.e2e.api import Manifest
     from tests.e2e.world import World
@@ -90,7 +94,7 @@ def wait_listed(world: World, namespace: str, shards: int, serials: set[int]) ->
     wait(look, f"{len(serials)} certificates to be on their CRLs", timeout_s=LATEST_S)
 
 
-def test_a_revocation_is_on_the_crl_that_the_certificate_names(world: World, ca: str) -> None:
+def test_a_revocation_is_on_the_crl_that_the_certificate_names(world: World, ca: str, tmp_path: Path) -> None:
     """The URL in the certificate is the one in the list; the CA may go, change, or be asked for other partitions."""
     first, second = leaf(world, ca, "first"), leaf(world, ca, "second")
     base, key = world.settings["CLM_PUBLIC_URL"], key_of(world, ca)
@@ -103,6 +107,7 @@ def test_a_revocation_is_on_the_crl_that_the_certificate_names(world: World, ca:
     crl = crls(world, ca)[4, serial_of(first) % 4]
     point = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint)
     assert [name.value for name in point.value.full_name or ()] == [url]
+    _check_online(world, ca, first, second, folder=tmp_path)
     # Another number of partitions is for what is issued from now on; the CA's own certificate and its leaves stay.
     before = world.certificate(ca, "ca")["status"]["serialNumber"]
     world.apply(authority(ca, "ca", ISSUING, authority={"crl": {"lifetime": "48h"}}))
@@ -114,6 +119,30 @@ def test_a_revocation_is_on_the_crl_that_the_certificate_names(world: World, ca:
     revoke(world, second)
     revoke(world, third)
     wait_listed(world, ca, 4, {serial_of(body) for body in (first, second, third)})
+
+
+def _check_online(world: World, namespace: str, revoked: Manifest, good: Manifest, *, folder: Path) -> None:
+    """Have OpenSSL follow the URLs in the certificates, and ask the responder."""
+    for body, said in ((revoked, "revoked"), (good, "good")):
+        leaf_pem, *between = openssl.split(world.secret(namespace, body["spec"]["secretName"])["tls.crt"])
+        files = {"leaf": leaf_pem, "issuer": between[0], "between": b"".join(between)}
+        for name, pem in files.items():
+            (folder / name).write_bytes(pem)
+        (folder / "root").write_bytes(world.secret(namespace, body["spec"]["secretName"])["ca.crt"])
+        crl, ocsp, ca = re.findall(r"URI:(\S+)", openssl.show(leaf_pem).text)
+        trust = ["-CAfile", str(folder / "root"), "-verify_other", str(folder / "between"), "-no_nonce"]
+        asked = ["ocsp", "-url", ocsp, "-issuer", str(folder / "issuer"), "-cert", str(folder / "leaf"), *trust]
+        wait(partial(_answer, asked, said), f"OCSP to answer {said}", timeout_s=LATEST_S)
+        with urllib.request.urlopen(ca, timeout=10) as answer:
+            assert x509.load_der_x509_certificate(answer.read()) == x509.load_pem_x509_certificate(between[0])
+        with urllib.request.urlopen(crl, timeout=10) as answer:
+            listed = {entry.serial_number for entry in x509.load_der_x509_crl(answer.read())}
+        assert (serial_of(body) in listed) == (said == "revoked")
+
+
+def _answer(arguments: list[str], said: str) -> bool | None:
+    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=20, check=False)
+    return True if "Response verify OK" in done.stderr and f": {said}" in done.stdout else None
 
 
 def test_nothing_is_lost_when_the_operator_is_killed(world: World, ca: str) -> None:

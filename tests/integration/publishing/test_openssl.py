@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from tests.integration.publishing.press import Press
 
 
+_UPDATE = re.compile(r"Update=(.*)")
+
+
 def openssl(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run OpenSSL."""
     return subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=20, check=False)
@@ -28,7 +33,7 @@ def test_openssl_refuses_what_is_revoked_and_nothing_else(printer: Printer, tmp_
     """By the complete CRL, and by the partition that the certificate names."""
 
     async def act(press: Press) -> None:
-        await press.announce(AuthoritySpec(crl=CrlSpec(shards=shards), ocsp=True))
+        await press.announce(AuthoritySpec(crl=CrlSpec(lifetime=timedelta(hours=36), shards=shards), ocsp=True))
         good, bad = await press.leaf("good"), await press.leaf("bad")
         await press.revoke(bad)
         await press.round(press.rounds())
@@ -44,6 +49,12 @@ def test_openssl_refuses_what_is_revoked_and_nothing_else(printer: Printer, tmp_
             )
             assert "verify OK" in said.stderr
             assert "Version 2 (0x1)" in said.stdout
+            times = openssl("crl", "-inform", "DER", "-in", str(crl), "-noout", "-lastupdate", "-nextupdate").stdout
+            begin, end = (
+                datetime.strptime(each, "%b %d %H:%M:%S %Y %z")
+                for each in _UPDATE.findall(times.replace("GMT", "+0000"))
+            )
+            assert end - begin == timedelta(hours=36)
             assert ("Issuing Distribution Point: critical" in said.stdout) == (shards > 1)
             url = f"{BASE_URL}/crl/{press.root.key_id}/{shards}/{serial_of(issued) % shards}.crl"
             assert (f"URI:{url}" in said.stdout) == (shards > 1)
