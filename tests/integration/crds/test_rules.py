@@ -238,6 +238,15 @@ BAD_OTHERS: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.parametrize("password", ["gehéim", "geheim\n", "geheim" * 50, ["geheim"], 9876543210])
+def test_a_refused_password_is_not_shown(cluster: Cluster, manifests: Manifests, password: object) -> None:
+    """What the API server says of it goes into the log of whatever applied it."""
+    keystores = {"jks": {"create": True, "password": password}, "pkcs12": {"create": True, "password": password}}
+    refused = cluster.try_create(manifests.make("Certificate", {**LEAF, "keystores": keystores}))
+    assert set(refused) >= {"spec.keystores.jks.password", "spec.keystores.pkcs12.password"}
+    assert not any(part in said for said in refused.values() for part in ("geh", "9876543210"))
+
+
 @pytest.mark.parametrize(("kind", "spec", "field", "says"), BAD_OTHERS)
 def test_refuses_a_policy_or_rotation(
     cluster: Cluster, manifests: Manifests, kind: str, spec: dict[str, Any], field: str, says: str
