@@ -2,7 +2,7 @@
 VENV := $(or $(CLM_VENV),.venv)
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test lint bench chaos clean
+.PHONY: help run stop test lint bench fuzz chaos clean
 
 help: ## Show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
@@ -26,6 +26,9 @@ bench: ## Measure
 	@hack/setup
 	@$(VENV)/bin/python -m benchmarks.run
 	@$(VENV)/bin/python -m benchmarks.ocsp
+
+fuzz: ## Feed every parser with what is nearly right, SECONDS=60 each
+	@hack/fuzz $(or $(SECONDS),60)
 
 chaos: ## Kill processes at every boundary and prove that nothing is lost
 	@hack/setup
