@@ -20,7 +20,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID
 from clm.errors import InvalidInput
 from clm.pki import der
 from clm.pki.csr_extensions import beyond_the_spec, extension_request
-from clm.pki.csr_names import alternative_names, subject_attributes
+from clm.pki.csr_names import alternative_names, subject_said
 from clm.pki.keys import key_spec_of, spki_der, supported
 from clm.pki.weak_keys import weaknesses
 from clm.resources.certificate import PrivateKeySpec
@@ -85,13 +85,14 @@ def requested(spec: CertificateSpec, known: KnownKeys) -> CertificateSpec:
     refuse([(FIELD, f"its key must not be certified: {found}") for found in weaknesses(key, known)])
     _prove_possession(csr)
     _, name, *_ = der.children(csr.tbs_certrequest_bytes)
-    subject, common_name = subject_attributes(name)
+    said = subject_said(name)
     extensions = extension_request(csr)
     names = alternative_names(extensions)
     filled = replace(
         spec,
-        subject=subject,
-        common_name=common_name,
+        subject=said.subject,
+        common_name=said.common_name,
+        literal_subject=said.literal,
         dns_names=names.dns_names,
         ip_addresses=names.ip_addresses,
         uris=names.uris,

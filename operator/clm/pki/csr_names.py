@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from clm.errors import InvalidInput
 from clm.pki import der
+from clm.pki.literal_subject import parse_literal_subject
 from clm.pki.names import SUBJECT_FIELDS
 from clm.pki.text import named, quoted
 from clm.resources.problems import refuse
@@ -23,22 +24,37 @@ if TYPE_CHECKING:
 
 FIELD = "spec.request"
 
-# RFC 5280 4.1.2.4: the two string types for what is new, and X.520 6.2.9 and 6.3.1: one of them for these two.
-_PRINTABLE_ONLY = {NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER}
 _STRINGS = {
     der.UTF8_STRING: "UTF8String",
     der.PRINTABLE_STRING: "PrintableString",
     0x14: "TeletexString",
-    0x16: "IA5String",
+    der.IA5_STRING: "IA5String",
     0x1C: "UniversalString",
-    0x1E: "BMPString",
+    der.BMP_STRING: "BMPString",
+}
+
+# RFC 5280 4.1.2.4: two string types for what is new; X.520 6.2.9 and 6.3.1, RFC 4519 2.4 and RFC 5280 4.1.2.6 have one.
+_USUAL_STRINGS = frozenset({der.UTF8_STRING, der.PRINTABLE_STRING})
+_STRINGS_OF = {
+    NameOID.COUNTRY_NAME: frozenset({der.PRINTABLE_STRING}),
+    NameOID.SERIAL_NUMBER: frozenset({der.PRINTABLE_STRING}),
+    NameOID.DN_QUALIFIER: frozenset({der.PRINTABLE_STRING}),
+    NameOID.DOMAIN_COMPONENT: frozenset({der.IA5_STRING}),
+    NameOID.EMAIL_ADDRESS: frozenset({der.IA5_STRING}),
 }
 
 # As many as the CRD lets a spec have, and as long.
 _MOST_OF_AN_ATTRIBUTE = 8
-_MOST_COUNTRIES = 4
+_MOST_OF = {"common_name": 1, "serial_number": 1, "countries": 4}
+_MOST_OCTETS_OF_A_SUBJECT = 1024
 _MOST_NAMES = {"dnsNames": 250, "ipAddresses": 100, "uris": 100, "emailAddresses": 100, "otherNames": 50}
 _LONGEST = {"dnsNames": 253, "uris": 2048, "emailAddresses": 254, "otherNames": 1024}
+
+
+class _Attribute(NamedTuple):
+    oid: x509.ObjectIdentifier
+    text: str
+    encoded: bytes
 
 
 class AlternativeNames(NamedTuple):
@@ -51,27 +67,37 @@ class AlternativeNames(NamedTuple):
     other_names: tuple[OtherName, ...] = ()
 
 
-def subject_attributes(encoded: bytes) -> tuple[Subject, str | None]:
-    """Subject and common name, as a spec has them, of a Name in DER that was read once by a strict parser.
+class SubjectSaid(NamedTuple):
+    """A subject as a spec says it: by its fields, or where these do not suffice as a literalSubject."""
 
-    Raises one InvalidInput that names every attribute that a spec does not have, or has once only, every relative name
-    of several attributes, and every string type that certificates no longer use.
+    subject: Subject = Subject()
+    common_name: str | None = None
+    literal: str | None = None
+
+
+def subject_said(encoded: bytes) -> SubjectSaid:
+    """Say what a Name does, given in DER that was read once by a strict parser.
+
+    Raises one InvalidInput that names every attribute that a spec cannot say, and every string type that certificates
+    no longer use.
     """
-    values: dict[str, list[str]] = {}
+    if len(encoded) > _MOST_OCTETS_OF_A_SUBJECT:
+        raise InvalidInput(
+            FIELD, f"subject: has {len(encoded)} octets in DER; {_MOST_OCTETS_OF_A_SUBJECT} are the most"
+        )
     problems: list[tuple[str, str]] = []
+    rdns: list[list[_Attribute]] = []
     for relative in der.children(encoded):
-        try:
-            field, value = _attribute(der.children(relative))
-        except InvalidInput as error:
-            problems.append((FIELD, f"subject: {error.message}"))
-        else:
-            values.setdefault(field, []).append(value)
-    problems += [(FIELD, f"subject: {problem}") for problem in _too_many(values)]
+        rdns.append([])
+        for pair in der.children(relative):
+            try:
+                rdns[-1].append(_attribute(pair))
+            except InvalidInput as error:
+                problems.append((FIELD, f"subject: {error.message}"))
+        if not der.children(relative):
+            problems.append((FIELD, "subject: a relative name has no attribute (RFC 5280 4.1.2.4)"))
     refuse(problems)
-    common_names, serials = values.pop("common_name", []), values.pop("serial_number", [])
-    lists = {field: tuple(found) for field, found in values.items()}
-    subject = Subject(serial_number=serials[0] if serials else None, **lists)
-    return subject, common_names[0] if common_names else None
+    return _by_fields(rdns) or _literal(rdns)
 
 
 def alternative_names(extensions: x509.Extensions) -> AlternativeNames:
@@ -97,34 +123,53 @@ def alternative_names(extensions: x509.Extensions) -> AlternativeNames:
     return AlternativeNames(*(tuple(values) for values in found.values()))  # type: ignore[arg-type]
 
 
-def _attribute(pairs: list[bytes]) -> tuple[str, str]:
-    """Field and value of a relative name. Raises InvalidInput for what a spec does not have."""
-    if len(pairs) != 1:
-        raise InvalidInput(FIELD, f"{len(pairs)} attributes share a relative name; give each one of its own")
-    encoded, value = der.children(pairs[0])
+def _attribute(pair: bytes) -> _Attribute:
+    """Read one attribute. Raises InvalidInput for a string type that it must not have."""
+    encoded, value = der.children(pair)
     oid = x509.ObjectIdentifier(der.dotted(encoded))
-    label, field = named(oid), SUBJECT_FIELDS.get(oid)
-    if field is None:
-        raise InvalidInput(FIELD, f"a Certificate has no attribute {label}; leave it out")
-    allowed = {der.PRINTABLE_STRING} if oid in _PRINTABLE_ONLY else {der.PRINTABLE_STRING, der.UTF8_STRING}
+    label, allowed = named(oid), _STRINGS_OF.get(oid, _USUAL_STRINGS)
     if value[0] not in allowed:
         wanted = " or ".join(sorted(_STRINGS[each] for each in allowed))
         kind = _STRINGS.get(value[0], f"value of type {value[0]}")
         raise InvalidInput(FIELD, f"{label} is a {kind}; write it as a {wanted} (RFC 5280 4.1.2.4)")
     try:
-        text = der.content(value).decode()
+        text = der.content(value).decode("utf-8" if value[0] == der.UTF8_STRING else "ascii")
     except UnicodeDecodeError:
-        raise InvalidInput(FIELD, f"{label} is not UTF-8") from None
+        raise InvalidInput(FIELD, f"{label} is not valid text") from None
     if not text:
         raise InvalidInput(FIELD, f"{label} is empty; leave it out")
-    return field, text
+    return _Attribute(oid, text, value)
 
 
-def _too_many(values: dict[str, list[str]]) -> Iterator[str]:
-    most = {"common_name": 1, "serial_number": 1, "countries": _MOST_COUNTRIES}
-    for field, found in values.items():
-        if len(found) > most.get(field, _MOST_OF_AN_ATTRIBUTE):
-            yield f"has {len(found)} of {field}; {most.get(field, _MOST_OF_AN_ATTRIBUTE)} is the most"
+def _by_fields(rdns: list[list[_Attribute]]) -> SubjectSaid | None:
+    """Say a subject by the fields of a spec; None where it has more than they do."""
+    values: dict[str, list[str]] = {}
+    for rdn in rdns:
+        field = SUBJECT_FIELDS.get(rdn[0].oid)
+        if field is None or len(rdn) > 1:
+            return None
+        values.setdefault(field, []).append(rdn[0].text)
+    if any(len(found) > _MOST_OF.get(field, _MOST_OF_AN_ATTRIBUTE) for field, found in values.items()):
+        return None
+    common_names, serials = values.pop("common_name", [None]), values.pop("serial_number", [None])
+    lists = {field: tuple(found) for field, found in values.items()}
+    return SubjectSaid(Subject(serial_number=serials[0], **lists), common_names[0])
+
+
+def _literal(rdns: list[list[_Attribute]]) -> SubjectSaid:
+    """Say a subject as a literalSubject (RFC 4514), its values in DER: nothing has to be escaped."""
+    literal = ",".join(
+        "+".join(f"{each.oid.dotted_string}=#{each.encoded.hex()}" for each in rdn) for rdn in reversed(rdns)
+    )
+    try:
+        read = parse_literal_subject(literal)
+    except InvalidInput as error:
+        raise InvalidInput(FIELD, f"subject: {error.message}") from None
+    # What the Policy judges is what is certified: nothing of it may go astray between the two ways to write it.
+    said = [{(each.oid, each.text) for each in rdn} for rdn in rdns]
+    if [{(attribute.oid, str(attribute.value)) for attribute in rdn} for rdn in read.rdns] != said:
+        raise InvalidInput(FIELD, "subject: cannot be written as a literalSubject")
+    return SubjectSaid(literal=literal)
 
 
 def _by_field(name: x509.GeneralName) -> tuple[str, str | OtherName]:

@@ -67,10 +67,10 @@ def subject_name(spec: CertificateSpec) -> x509.Name:
 
     Raises InvalidInput as `distinguished_name` and `parse_literal_subject` do.
     """
-    if spec.literal_subject is not None:
-        return parse_literal_subject(spec.literal_subject)
     if spec.signing_request is not None:
         return x509.load_der_x509_csr(spec.signing_request.der).subject
+    if spec.literal_subject is not None:
+        return parse_literal_subject(spec.literal_subject)
     return distinguished_name(spec.subject, spec.common_name)
 
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from clm.errors import InvalidInput
 from clm.pki import der
 from clm.pki.keys import generate, spki_der
+from clm.pki.literal_subject import parse_literal_subject
+from clm.pki.names import subject_name
 from clm.pki.tbs import ThrowawayKeys, check_names
 from clm.resources.certificate import issuance_hash, parse_certificate
 from clm.resources.keys import KeySpec
@@ -37,7 +39,8 @@ from tests.unit.pki.requests import (
 )
 
 UPN = "1.3.6.1.4.1.311.20.2.3"
-CN, COUNTRY, ORGANIZATION = "2.5.4.3", "2.5.4.6", "2.5.4.10"
+CN, COUNTRY, ORGANIZATION, TITLE = "2.5.4.3", "2.5.4.6", "2.5.4.10", "2.5.4.12"
+DC, EMAIL = "0.9.2342.19200300.100.1.25", "1.2.840.113549.1.9.1"
 UTF8, PRINTABLE, TELETEX, BMP = 0x0C, 0x13, 0x14, 0x1E
 
 
@@ -173,30 +176,32 @@ def test_signature_algorithm_of_another_kind_of_key() -> None:
 @pytest.mark.parametrize(
     ("subject", "says"),
     [
-        (name(("2.5.4.12", UTF8, b"Dr")), "no attribute title (2.5.4.12)"),
-        (
-            name(("0.9.2342.19200300.100.1.25", 0x16, b"example")),
-            "no attribute domainComponent (0.9.2342.19200300.100.1.25)",
-        ),
-        (name(("1.2.840.113549.1.9.1", 0x16, b"a@b.example")), "(1.2.840.113549.1.9.1)"),
         (
             name((CN, TELETEX, b"web")),
             "commonName (2.5.4.3) is a TeletexString; write it as a PrintableString or UTF8String",
         ),
         (name((CN, BMP, "web".encode("utf-16-be"))), "is a BMPString"),
         (name((COUNTRY, UTF8, b"DE")), "countryName (2.5.4.6) is a UTF8String; write it as a PrintableString"),
-        (name((CN, UTF8, b"a"), (CN, UTF8, b"b")), "has 2 of common_name; 1 is the most"),
-        (name(*[(ORGANIZATION, UTF8, b"%d" % n) for n in range(9)]), "has 9 of organizations; 8 is the most"),
         (
-            der.tlv(0x30, der.tlv(0x31, attribute(CN, UTF8, b"a") + attribute(ORGANIZATION, UTF8, b"b"))),
-            "2 attributes share a relative name",
+            name((DC, UTF8, b"example")),
+            "domainComponent (0.9.2342.19200300.100.1.25) is a UTF8String; write it as a IA5String",
+        ),
+        (name((EMAIL, UTF8, b"a@b.example")), "write it as a IA5String"),
+        (name((EMAIL, 0x16, b"no mailbox")), "is not a mailbox"),
+        (name((DC, 0x16, b"a.b")), "is not one label"),
+        (name((TITLE, UTF8, b"Dr\0")), "cannot be printed"),
+        (name((TITLE, UTF8, b"D" * 65)), "1 to 64 characters"),
+        (name(*[(ORGANIZATION, UTF8, b"%d" % n * 60) for n in range(10)] * 2), "1024 are the most"),
+        (
+            der.tlv(0x30, der.tlv(0x31, attribute(CN, UTF8, b"a") + attribute(CN, UTF8, b"b"))),
+            "stands twice in one relative name",
         ),
         (name((CN, UTF8, b"web\0.evil")), "characters that cannot be printed"),
         (name((CN, UTF8, b"w" * 65)), "1 to 64 characters"),
         (name((CN, UTF8, b"")), "commonName (2.5.4.3) is empty"),
-        (name((CN, UTF8, b"\xff")), "is not UTF-8"),
+        (name((CN, UTF8, b"\xff")), "is not valid text"),
         (name((CN, PRINTABLE, b"*.a@b")), "PKCS#10 request in DER"),
-        (der.tlv(0x30, der.tlv(0x31, b"")), "0 attributes share"),
+        (der.tlv(0x30, der.tlv(0x31, b"")), "a relative name has no attribute"),
         (name((COUNTRY, PRINTABLE, b"DEU")), "country"),
     ],
 )
@@ -204,6 +209,31 @@ def test_subjects_that_a_spec_cannot_say(subject: bytes, says: str) -> None:
     """An unknown attribute, an old string type, several values of one: each is refused by its name."""
     request = raw_csr(subject=subject, attributes=extension_request(alternative_names(b"\x82\x03web")))
     assert says in refused(request)
+
+
+@pytest.mark.parametrize(
+    ("subject", "literal"),
+    [
+        (name((DC, 0x16, b"org"), (DC, 0x16, b"example"), (CN, UTF8, b"web")), "CN=web,DC=example,DC=org"),
+        (name((TITLE, UTF8, "Dr. ü, +=#".encode()), (CN, UTF8, b" a")), r"CN=\ a,title=Dr. ü\, \+=#"),
+        (name((CN, UTF8, b"a"), (CN, UTF8, b"b"), (EMAIL, 0x16, b"a@b.example")), "emailAddress=a@b.example,CN=b,CN=a"),
+        (name(("1.2.3", UTF8, b"x"), (COUNTRY, PRINTABLE, b"DE")), "C=DE,1.2.3=x"),
+        (
+            der.tlv(0x30, der.tlv(0x31, attribute(CN, UTF8, b"a") + attribute(ORGANIZATION, UTF8, b"b"))),
+            "CN=a+O=b",
+        ),
+        (name(*[(ORGANIZATION, UTF8, b"%d" % n) for n in range(9)]), ",".join(f"O={n}" for n in reversed(range(9)))),
+    ],
+)
+def test_subjects_that_only_a_literal_subject_can_say(subject: bytes, literal: str) -> None:
+    """What has no field, several attributes in one relative name, and more than fields hold: as spec.literalSubject."""
+    request = raw_csr(subject=subject, attributes=extension_request(alternative_names(b"\x82\x03web")))
+    spec = spec_of(request)
+    check_names(spec)
+    assert spec.literal_subject is not None
+    assert parse_literal_subject(spec.literal_subject) == parse_literal_subject(literal)
+    assert (spec.subject, spec.common_name) == (Subject(), None)
+    assert subject_name(spec).public_bytes() == subject
 
 
 @pytest.mark.parametrize(
@@ -436,7 +466,7 @@ def test_any_change(changes: list[tuple[int, int]], data: st.DataObject) -> None
 @given(
     subject=st.lists(
         st.tuples(
-            st.sampled_from([CN, COUNTRY, ORGANIZATION, "2.5.4.5", "1.2.3"]),
+            st.sampled_from([CN, COUNTRY, ORGANIZATION, TITLE, DC, EMAIL, "2.5.4.5", "1.2.3"]),
             st.sampled_from([UTF8, PRINTABLE, TELETEX, BMP, 0x16, 0x04]),
             st.binary(max_size=12),
         ),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from clm.pki import der
 from clm.pki.keys import generate
+from clm.pki.literal_subject import parse_literal_subject
 from clm.resources.keys import KeySpec
-from tests.unit.pki.requests import csr
+from tests.unit.pki.requests import alternative_names, csr, extension_request, raw_csr
 from tests.unit.policy.deciding import OPEN, decide
 
 _NAMES = st.fixed_dictionaries(
@@ -39,6 +40,8 @@ _STRICT = OPEN | {
     "subject": {"organizations": {"values": ["Shop"]}, "countries": {"values": ["DE"], "required": True}},
     "commonName": {"values": ["*.svc"]},
 }
+
+_OTHERS = [{"oid": "0.9.2342.19200300.100.1.25", "values": ["example", "org"]}, {"oid": "1.2.3", "values": ["y"]}]
 
 
 def as_spec(names: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +80,16 @@ def as_request(names: dict[str, Any]) -> dict[str, Any]:
 def test_is_judged_as_a_spec(names: dict[str, Any], allowed: dict[str, Any]) -> None:
     """The same names bring the same violations, word for word."""
     assert decide(as_request(names), allowed=allowed) == decide(as_spec(names), allowed=allowed)
+
+
+@pytest.mark.parametrize("allowed", [OPEN, _STRICT, OPEN | {"subject": {"otherAttributes": _OTHERS}}])
+@pytest.mark.parametrize("literal", ["CN=web,DC=example,DC=org", "CN=web,title=Dr", "CN=a+O=b,1.2.3=x", "CN=a,CN=b"])
+def test_is_judged_as_a_literal_subject(literal: str, allowed: dict[str, Any]) -> None:
+    """So is a subject that has no fields in a spec: by its types, each of which has to be allowed."""
+    subject = parse_literal_subject(literal).public_bytes()
+    request = raw_csr(subject=subject, attributes=extension_request(alternative_names(b"\x82\x0aa.shop.svc")))
+    said = {"literalSubject": literal, "dnsNames": ["a.shop.svc"]}
+    assert decide({"request": request}, allowed=allowed) == decide(said, allowed=allowed)
 
 
 @pytest.mark.parametrize(
