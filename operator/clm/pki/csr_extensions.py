@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
 from clm.errors import InvalidInput
 from clm.pki import constraints, usages
-from clm.pki.text import named
+from clm.pki.text import error_text, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +69,8 @@ def extension_request(csr: x509.CertificateSigningRequest) -> x509.Extensions:
         attributes = [attribute.oid.dotted_string for attribute in csr.attributes]
         extensions = csr.extensions
         oids = [extension.oid for extension in extensions]
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise InvalidInput(FIELD, f"its attributes cannot be read: {error}") from None
+    except Exception as error:  # noqa: BLE001 - see clm.pki.csr
+        raise InvalidInput(FIELD, f"its attributes cannot be read: {error_text(error)}") from None
     if attributes.count(_EXTENSION_REQUEST) > 1:
         raise InvalidInput(FIELD, "has more than one extensionRequest (RFC 2985 5.4.2)")
     for attribute in attributes:

@@ -10,6 +10,7 @@ from cryptography import x509
 from clm.resources.usages import OBJECT_IDENTIFIER
 
 _UNNAMED = "Unknown OID"
+_ERROR_MOST = 200
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _DNS_LIMIT = 253
@@ -61,6 +62,11 @@ def named(oid: x509.ObjectIdentifier) -> str:
     """Write an object identifier, with its name where it has a common one."""
     name = getattr(oid, "_name", _UNNAMED)
     return oid.dotted_string if name == _UNNAMED else f"{name} ({oid.dotted_string})"
+
+
+def error_text(error: Exception) -> str:
+    """Say what a library found wrong, in one line that is not long."""
+    return " ".join(str(error).split())[:_ERROR_MOST] or type(error).__name__
 
 
 def quoted(value: str) -> str:

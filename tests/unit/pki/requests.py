@@ -67,7 +67,11 @@ def raw_csr(
     version: bytes = b"\x02\x01\x00",
 ) -> str:
     """Write a request octet by octet, with a signature that verifies: for what the library refuses to write."""
-    info = der.tlv(der.SEQUENCE, version + subject + spki + der.tlv(_ATTRIBUTES, attributes))
+    return signed(der.tlv(der.SEQUENCE, version + subject + spki + der.tlv(_ATTRIBUTES, attributes)), key)
+
+
+def signed(info: bytes, key: ec.EllipticCurvePrivateKey = KEY) -> str:
+    """Sign any octets as a CertificationRequestInfo."""
     signature = key.sign(info, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     return pem(der.tlv(der.SEQUENCE, info + _ECDSA_SHA256 + der.tlv(der.BIT_STRING, b"\0" + signature)))
 

@@ -18,6 +18,7 @@ from clm.pki import der
 from clm.pki.keys import generate, spki_der
 from clm.pki.literal_subject import parse_literal_subject
 from clm.pki.names import subject_name
+from clm.pki.sans import general_names
 from clm.pki.tbs import ThrowawayKeys, check_names
 from clm.resources.certificate import issuance_hash, parse_certificate
 from clm.resources.keys import KeySpec
@@ -35,6 +36,7 @@ from tests.unit.pki.requests import (
     object_identifier,
     pem,
     raw_csr,
+    signed,
     spec_of,
 )
 
@@ -485,3 +487,35 @@ def test_any_names(subject: list[tuple[str, int, bytes]], names: list[tuple[int,
         return
     values = {*spec.dns_names, *spec.uris, *spec.email_addresses}
     assert values == {octets.decode() for tag, octets in names if tag in (0x81, 0x82, 0x86)}
+
+
+INFO = der.children(GOOD)[0]
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, len(INFO) - 1), st.integers(0, 255)), min_size=1, max_size=3),
+    cut=st.integers(0, len(INFO)),
+)
+def test_any_signed_change(changes: list[tuple[int, int]], cut: int) -> None:
+    """With a signature that fits too: what is taken is in the certificate as it is in the request, and nothing else."""
+    changed = bytearray(INFO)
+    for at, value in changes:
+        changed[at] = value
+    for info in (bytes(changed), bytes(changed[:cut] + changed[cut + 1 :])):
+        request = signed(info)
+        try:
+            spec = spec_of(request)
+            check_names(spec)
+        except InvalidInput:
+            continue
+        brought = x509.load_der_x509_csr(der_of(request))
+        assert subject_name(spec).public_bytes() == brought.subject.public_bytes()
+        names = brought.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert set(general_names(spec)) == set(names)
+
+
+def test_what_the_library_does_not_know() -> None:
+    """A TLS feature without a name is a KeyError there (RFC 7633), and input that cannot be read here."""
+    feature = der.tlv(0x30, bytes.fromhex("06082b06010505070118") + der.tlv(0x04, b"\x30\x03\x02\x01\x0d"))
+    request = raw_csr(subject=name((CN, UTF8, b"web")), attributes=extension_request(feature))
+    assert "cannot be read" in refused(request)
