@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests import keytool
 from tests.e2e import openssl
-from tests.e2e.manifests import ROOT, authority, certificate, issued_by, policy
+from tests.e2e.manifests import CA_NAMESPACE, ISSUING, ROOT, authority, certificate, issued_by, policy
 from tests.e2e.renewing import renew
 from tests.e2e.world import wait
 
@@ -67,7 +67,14 @@ def test_leaves_follow_their_renewed_cas_on_two_levels(world: World, namespace: 
 def test_no_certificate_outlives_its_issuer(world: World, namespace: str) -> None:
     """RFC 5280 demands it of no one, and every path that is validated does: the leaf ends when its CA does."""
     world.apply(policy(namespace, issued_by("short", namespace)))
-    world.apply(authority(namespace, "short", ROOT, duration="2h"))
+    world.apply(authority(namespace, "short", ISSUING, duration="2h"))
     world.apply(certificate(namespace, "web", duration="720h", policyRef={"name": namespace}))
     leaf = world.wait_ready(namespace, "web")
-    assert leaf["status"]["notAfter"] == world.certificate(namespace, "short")["status"]["notAfter"]
+    former = world.certificate(namespace, "short")["status"]["notAfter"]
+    assert leaf["status"]["notAfter"] == former
+    assert leaf["status"]["renewalTime"] < former
+    # Its CA lives longer now: the leaf stands under it, and gets its whole lifetime when it is due, not before.
+    renewed = renew(world, namespace, "short")
+    assert renewed["status"]["notAfter"] > former
+    _wait_chain(world, namespace, "web", renewed, world.certificate(CA_NAMESPACE, ROOT))
+    assert world.certificate(namespace, "web")["status"]["serialNumber"] == leaf["status"]["serialNumber"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.e2e import openssl
 from tests.e2e.manifests import certificate
-from tests.e2e.world import data_of
+from tests.e2e.world import data_of, wait
 
 if TYPE_CHECKING:
     from tests.e2e.api import Manifest
@@ -117,3 +117,23 @@ def test_restored_object_after_a_restart(world: World, namespace: str) -> None:
     second = world.wait_ready(namespace, "web")
     assert second["status"]["serialNumber"] == first["status"]["serialNumber"]
     _sound(world, namespace)
+
+
+def test_what_others_may_write_is_no_repair(world: World, namespace: str) -> None:
+    """A label of another controller stays, and costs no write of ours; a deletion after it is still mended at once."""
+    world.apply(certificate(namespace, "web"))
+    before = world.wait_ready(namespace, "web")
+    labels = {"other": "stays"}
+    for number in range(3):
+        labels["number"] = str(number)
+        world.api.patch("Secret", namespace, "web-tls", {"metadata": {"labels": labels}})
+    world.apply(certificate(namespace, "later"))
+    world.wait_ready(namespace, "later")
+    world.wait_settled(certificates=2)
+    assert world.certificate(namespace, "web")["status"] == before["status"]
+    secret = world.api.get("Secret", namespace, "web-tls")
+    assert secret is not None
+    assert labels.items() <= secret["metadata"]["labels"].items()
+    world.api.delete("Secret", namespace, "web-tls")
+    wait(lambda: world.api.get("Secret", namespace, "web-tls"), "the Secret to be back")
+    assert data_of(world.api.get("Secret", namespace, "web-tls") or {}) == data_of(secret)

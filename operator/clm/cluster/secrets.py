@@ -46,12 +46,13 @@ class SecretContent:
 class SecretVersion:
     """Which state of which Secret: what status remembers of the last write.
 
-    `changed_by` tells, of a write that undid somebody's change, whose it was.
+    `changed_by` tells, of a write that undid a change of others, whose it was; `untouched`: nothing had to be written.
     """
 
     uid: str
     resource_version: str
     changed_by: str | None = field(default=None, compare=False)
+    untouched: bool = field(default=False, compare=False)
 
 
 class SecretStore:
@@ -95,7 +96,7 @@ class SecretStore:
             )
         patch = difference(found, content)
         if patch is None:
-            return _version(found)
+            return replace(_version(found), untouched=True)
         edited = _version(found) != known
         if edited:
             # After the read: what is recorded later than the answer is written later, and one of the two writes fails.

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from clm.cluster.client import ApiClient
     from clm.cluster.events import EventRecorder
     from clm.cluster.secret_watch import SecretWatch
+    from clm.cluster.secrets import SecretVersion
     from clm.cluster.status import StatusWriter
     from clm.lifecycle.admission import Admission
     from clm.lifecycle.boundaries import Boundary
@@ -260,7 +261,7 @@ class Reconciler:
         contest = next_contest(body.get("status"), changed_by=version.changed_by, repairs=repairs, now=now)
         status = ready_status(body, outcome, version, now=now, contest=contest)
         status = changes(body, with_hold(body, status, outcome.hold, now=now))
-        entry = await self._write_status(key, body, status)
+        entry = await self._conclude(key, body, status, version)
         self._boundary("publish.status-written")
         await self._outbox.finish(outcome.id)
         self._boundary("publish.outbox-cleared")
@@ -306,6 +307,18 @@ class Reconciler:
         except ClmError as error:
             logger.warning("%s/%s: its pending intent is finished later: %s", owner.namespace, owner.name, error)
             return False
+
+    async def _conclude(self, key: Key, body: dict[str, Any], status: dict[str, Any], version: SecretVersion) -> Entry:
+        """Write the status; but a Secret that others changed where they may is no news, and no repair."""
+        others_only = {name: value for name, value in (status.get("secret") or {}).items() if name != "resourceVersion"}
+        known = secret_of(body)
+        if not version.untouched or status.keys() > {"secret"} or known is None or others_only != {"uid": known.uid}:
+            return await self._write_status(key, body, status)
+        self._pace.was_harmless(key)
+        _, entry = self._view.put(body)
+        entry.secret_uid, entry.secret_resource_version = version.uid, version.resource_version
+        entry.body = None
+        return entry
 
     async def _write_status(self, key: Key, body: dict[str, Any], status: dict[str, Any]) -> Entry:
         if status:

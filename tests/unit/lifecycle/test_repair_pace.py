@@ -72,3 +72,31 @@ def test_a_restart_does_not_start_the_contest_anew() -> None:
     pace.remember("a", 3, ago_s=100.0)
     assert pace.repairs("a") == 3
     assert pace.delay_s("a") == delay_after_s(3) - 100.0
+
+
+def test_who_writes_what_is_theirs_slows_no_repair_and_gains_none() -> None:
+    """An annotation of another controller every second: a look every ten seconds, and a deletion is still mended soon.
+
+    Mixed with harm it does not set the count back.
+    """
+    now = 0.0
+    pace: RepairPace[str] = RepairPace(clock=lambda: now)
+    looks = []
+    while now < 600:
+        now += pace.delay_s("a")
+        looks.append(now)
+        pace.was_harmless("a")
+        now += 1.0
+    assert 59 <= len(looks) <= 61
+    assert pace.repairs("a") == 0
+    assert pace.delay_s("a") <= 10.0
+
+    repairs = []
+    pace.forget("a")
+    while now < 86_400:
+        now += pace.delay_s("a")
+        repairs.append(now)
+        now += 0.1 + pace.delay_s("a")
+        pace.was_harmless("a")
+        now += 0.1
+    assert max(sum(1 for moment in repairs if since <= moment < since + 3600) for since in repairs) <= 4
