@@ -89,8 +89,9 @@ def _ask(world: World, namespace: str, name: str) -> None:
 
 def test_a_failed_issuance_waits_for_an_hour(world: World, namespace: str) -> None:
     """It is counted and told; somebody who asks has it tried at once, and a spec that can be issued ends it."""
-    nameless = certificate(namespace, "web", dnsNames=None, commonName="Web")
-    world.apply(nameless)
+    # A key that signs CRLs only proves no client's identity.
+    useless = certificate(namespace, "web", usages=["crl sign", "client auth"])
+    world.apply(useless)
     world.wait_refused(namespace, "web", "LintFailed")
     status = world.certificate(namespace, "web")["status"]
     failed_at, next_at = (datetime.fromisoformat(status[name]) for name in ("lastFailureTime", "nextAttemptTime"))

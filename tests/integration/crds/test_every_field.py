@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CRDS = Path(__file__).parents[3] / "crds"
 LEAF: dict[str, Any] = {"policyRef": {"name": "p"}, "secretName": "s", "dnsNames": ["a.example"]}
-CA: dict[str, Any] = {**LEAF, "isCA": True}
+CA: dict[str, Any] = {**LEAF, "isCA": True, "commonName": "CA"}
 BASES: dict[str, dict[str, Any]] = {
     "Certificate": LEAF,
     "Policy": {"issuer": {"ca": {"namespace": "n", "name": "c"}}},
@@ -67,9 +67,11 @@ VALUES: dict[str, Any] = {
     "size": 384,
 }
 COMPANIONS: dict[str, dict[str, Any]] = {
-    "spec.privateKey.storage": {"isCA": True, "privateKey": {"storage": "Secret"}},
+    "spec.isCA": {"isCA": True, "commonName": "CA"},
+    "spec.privateKey.storage": {"isCA": True, "commonName": "CA", "privateKey": {"storage": "Secret"}},
     "spec.nameConstraints.critical": {
         "isCA": True,
+        "commonName": "CA",
         "nameConstraints": {"critical": False, "permitted": {"dnsDomains": ["a"]}},
     },
     "spec.literalSubject": {"literalSubject": "CN=a"},
@@ -83,6 +85,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     },
 }
 WITHOUT: dict[str, dict[str, Any]] = {
+    "spec.isCA": {**LEAF, "commonName": "CA"},
     "spec.privateKey.storage": CA,
     "spec.nameConstraints.critical": {**CA, "nameConstraints": {"permitted": {"dnsDomains": ["a"]}}},
     "spec.timeZone": {**BASES["KeyRotation"], "schedule": "0 3 * * *"},

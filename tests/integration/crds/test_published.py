@@ -52,7 +52,7 @@ def test_is_found_by_short_name_and_category(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("path", "columns"),
     [
-        ("namespaces/default/certificates", "Name Ready Secret Policy Status Expiration Age Serial"),
+        ("namespaces/default/certificates", "Name Ready Secret Policy Revoked Status Expiration Age Serial"),
         ("policies", "Name Ready Issuer Age"),
         ("keyrotations", "Name Phase Done Ready Age"),
     ],

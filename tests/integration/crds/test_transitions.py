@@ -72,7 +72,7 @@ def test_a_ca_in_the_hsm_may_be_renewed_otherwise(
     [
         {"commonName": "web"},
         {"privateKey": {"algorithm": "RSA"}},
-        {"isCA": True},
+        {"isCA": True, "commonName": "CA"},
         {"subject": {"organizations": ["A"]}},
     ],
 )
