@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -180,3 +181,34 @@ def test_what_is_above_a_quota_waits_for_its_turn(world: World, namespace: str) 
     world.query("secure", f"{earlier} WHERE namespace = %(it)s", it=namespace)
     world.apply(policy(name, issued_by(ISSUING), quota={"issuancesPerHour": 3}))
     world.wait_ready(namespace, "late")
+
+
+def test_asking_on_the_command_line(world: World, namespace: str) -> None:
+    """`clm renew` asks with the kubeconfig of whoever runs it, waits, and tells what became of each."""
+    for name in ("web", "other"):
+        world.apply(certificate(namespace, name))
+        world.wait_ready(namespace, name)
+    renew = ("clm.cli.main", "renew", "--kubeconfig", str(world.kubeconfig))
+    done = world.program(*renew, f"{namespace}/web", "--wait", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(done.stdout)
+    assert (told["name"], told["outcome"], told["revision"]) == ("web", "renewed", 2)
+    world.wait_ready(namespace, "web")
+
+    done = world.program(*renew, f"{namespace}/web", f"{namespace}/none", "--wait")
+    assert done.returncode == 1
+    assert "there is no such Certificate" in done.stdout
+    assert f"{namespace}/web" in done.stdout
+
+    done = world.program(*renew, "--all", "--namespace", namespace, "--wait", "-o", "json")
+    assert {(it["name"], it["outcome"]) for it in json.loads(done.stdout)} == {("web", "renewed"), ("other", "renewed")}
+    done = world.program(*renew, "--policy", "nobody", "--namespace", namespace)
+    assert (done.returncode, done.stderr.strip()) == (1, "No Certificate fits.")
+    done = world.program(*renew, "--selector", "=", "--namespace", namespace)
+    assert done.returncode == 1
+    assert "--selector" in done.stderr
+
+    done = world.program("clm.cli.main", "report", "renewals", "--days", "90", "-o", "json")
+    days = json.loads(done.stdout)["days"]
+    assert sum(day["renewals"] for day in days) >= 2
+    assert all(day["peakPerSecond"] >= 1 for day in days)

@@ -17,6 +17,8 @@ _COMMANDS = {
     "dev": ("clm.cli.dev:dev", "Run everything on this machine, for evaluation and tests."),
     "erase": ("clm.cli.erase:erase", "Erase a person's data, for good."),
     "keys": ("clm.cli.keys:keys", "Show keys and change their states."),
+    "renew": ("clm.cli.renew:renew", "Ask for new certificates now."),
+    "report": ("clm.cli.report:report", "Tell what is to come."),
     "revoke": ("clm.cli.revoke:revoke", "Revoke certificates, for good."),
     "retention": ("clm.cli.retention:retention", "Let go what is past its retention."),
     "maintenance": ("clm.cli.maintenance:maintenance", "Tell how the databases are, and what is to be done."),

@@ -18,6 +18,11 @@ def certificate(namespace: str, name: str) -> str:
     return f"/apis/clm-operator.io/v1alpha1/namespaces/{namespace}/certificates/{name}"
 
 
+def certificates(namespace: str) -> str:
+    """Path of a namespace's Certificates."""
+    return f"/apis/clm-operator.io/v1alpha1/namespaces/{namespace}/certificates"
+
+
 def certificate_status(namespace: str, name: str) -> str:
     """Path of one Certificate's status."""
     return f"{certificate(namespace, name)}/status"

@@ -114,4 +114,7 @@ class RenewalController:
                 await self._schedule.move(due.id, None)
             return
         delay_s = (due.due_at - self._clock()).total_seconds()
-        self._queue.add_after(key, max(delay_s, 0.0), background=True)
+        if delay_s > 0:
+            self._queue.add_after(key, delay_s, background=True)
+        else:
+            self._queue.add(key, background=True)
