@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clm.controllers.publishing import PublishingController
+    from clm.resources.status import HoldKind
     from clm.settings import Settings
 
 _What = TypeVar("_What")
@@ -310,6 +311,14 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     )
     metrics.gauge("clm_certificates", "Certificates known", lambda: len(view))
     metrics.gauge("clm_certificates_unsettled", "Certificates that are not as asked", certificates.unsettled)
+    held: tuple[tuple[str, HoldKind, str], ...] = (
+        ("clm_issuances_failing", "Failed", "Certificates whose issuance has failed and waits"),
+        ("clm_issuances_suspended", "IssuanceSuspended", "Certificates that were issued too often and are suspended"),
+        ("clm_issuances_over_quota", "QuotaExceeded", "Certificates that wait for their Policy's quota"),
+    )
+    for name, kind, what in held:
+        metrics.gauge(name, what, partial(view.held, kind))
+    metrics.gauge("clm_queue_background", "Keys that wait and may", lambda: queue.in_background)
     metrics.gauge("clm_queue_depth", "Keys that wait or are worked on", lambda: len(queue) + queue.working)
     metrics.gauge("clm_policies_queued", "Policies whose status is to be looked at", policies.queued)
     metrics.gauge("clm_trust_bundles_queued", "Trust bundles that are to be looked at", trust_bundles.queued)

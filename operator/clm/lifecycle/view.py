@@ -136,6 +136,10 @@ class ClusterView:
         """Return what is known of a Certificate."""
         return self._entries.get(key)
 
+    def held(self, kind: HoldKind) -> int:
+        """How many Certificates wait for a time for this reason."""
+        return sum(1 for entry in self._entries.values() if entry.hold == kind)
+
     def items(self) -> Iterator[tuple[Key, Entry]]:
         """Iterate over a copy: it may be awaited in between."""
         return iter(list(self._entries.items()))
