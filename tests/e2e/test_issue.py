@@ -55,7 +55,7 @@ def test_examples(world: World) -> None:
         for document in yaml.safe_load_all(file.read_text(encoding="utf-8")):
             world.apply(document)
             applied += [document] if document["kind"] == "Certificate" else []
-    assert len(applied) == 6
+    assert len(applied) == 7
     for document in applied:
         metadata = document["metadata"]
         world.wait_ready(metadata["namespace"], metadata["name"])

@@ -99,6 +99,13 @@ def test_a_request_that_openssl_made(world: World, namespace: str, tmp_path: Pat
         uid=body["metadata"]["uid"],
     )
     assert row == [{"csr": der_of(request), "private_key_id": None, "subject_key_id": None}]
+    intended = world.query(
+        "secure",
+        "SELECT details ->> 'csr' AS csr FROM secure_audit_log"
+        " WHERE action = 'certificate.intend' AND object_id = %(id)s",
+        id=body["status"]["certificateId"],
+    )
+    assert intended == [{"csr": hashlib.sha256(der_of(request)).hexdigest()}]
     spki = hashlib.sha256(_openssl(tmp_path, "pkey", "-in", "key", "-pubout", "-outform", "DER")).digest()
     assert world.query("secure", "SELECT FROM private_keys WHERE spki_sha256 = %(spki)s", spki=spki) == []
     asked = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()

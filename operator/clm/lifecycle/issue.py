@@ -10,6 +10,7 @@ first recorded wins and both signings are in the audit log. Nothing is signed th
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -219,6 +220,8 @@ def _intent_audit(intent: Intent) -> AuditRecord:
             "reason": intent.reason,
             "policy": intent.policy_name,
             "serial": intent.serial_number.hex(),
+            # Which request was certified: in case somebody denies having made it.
+            **({"csr": hashlib.sha256(intent.csr).hexdigest()} if intent.csr is not None else {}),
         },
     )
 

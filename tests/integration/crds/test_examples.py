@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from kubernetes.client import ApiException
 
+from clm.pki.csr import requested
+from clm.pki.known_keys import PublishedKeys
 from clm.policy.evaluate import Request, evaluate
 from clm.resources.certificate import parse_certificate
 from clm.resources.policy import CaIssuer, parse_policy
@@ -63,6 +65,7 @@ def test_certificates_pass_their_policies(manifests: Manifests) -> None:
         for item in manifests.load("examples/00-namespaces.yaml")
     }
     for manifest in (*manifests.load(FILES[1]), *manifests.load(FILES[2])):
-        spec, namespace = parse_certificate(manifest["spec"]), manifest["metadata"]["namespace"]
+        spec = requested(parse_certificate(manifest["spec"]), PublishedKeys())
+        namespace = manifest["metadata"]["namespace"]
         request = Request(spec=spec, namespace=namespace, namespace_labels=labels[namespace])
         assert evaluate(request, policies[spec.policy]).violations == (), manifest["metadata"]["name"]

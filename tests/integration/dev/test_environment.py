@@ -61,7 +61,7 @@ def test_the_examples_become_ready(command: Command) -> None:
     assert "clm dev up" in done.stderr
     command.succeed("up", "--detach")
     shown = command.succeed("demo")
-    assert shown.count("verified") == 6
+    assert shown.count("verified") == 7
     assert "no openssl" not in shown
     pin = Path(command.status()["token"]["pin_file"]).read_text(encoding="utf-8").strip()
     for log in (command.state / "logs").iterdir():

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from clm.pki.csr import requested
+from clm.pki.known_keys import PublishedKeys
 from clm.pki.tbs import check_names
 from clm.policy.evaluate import Request, evaluate
 from clm.resources.certificate import parse_certificate
@@ -33,7 +35,8 @@ CERTIFICATES = [document for document in DOCUMENTS if document["kind"] == "Certi
 @pytest.mark.parametrize("document", CERTIFICATES, ids=lambda document: document["metadata"]["name"])
 def test_an_example_is_allowed(document: dict[str, Any]) -> None:
     """By the Policy that it refers to, in its own namespace."""
-    spec, namespace = parse_certificate(document["spec"]), document["metadata"]["namespace"]
+    spec = requested(parse_certificate(document["spec"]), PublishedKeys())
+    namespace = document["metadata"]["namespace"]
     request = Request(spec=spec, namespace=namespace, namespace_labels=LABELS[namespace])
     assert evaluate(request, POLICIES[spec.policy]).violations == ()
     check_names(spec)
