@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from clm.pki.keys import spki_der
 from tests.e2e import openssl
 from tests.e2e.api import ApiError
 from tests.e2e.manifests import ISSUING, LEAF, authority, certificate, issued_by, policy
@@ -226,3 +227,26 @@ def test_a_key_that_was_revoked_as_compromised(world: World, namespace: str) -> 
     world.wait_refused(namespace, "web", "Revoked")
     world.apply(_with(request, namespace, "again", policyRef={"name": LEAF}))
     assert "was compromised" in world.wait_refused(namespace, "again", "InvalidSpec")["message"]
+
+
+def test_the_installation_has_a_list_of_keys(world: World, namespace: str, tmp_path: Path) -> None:
+    """A key on it is refused by the setting's file as it is at that moment; without the file nothing passes."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = csr(key=key, names=[x509.DNSName("web.example.com")], subject=())
+    listed = tmp_path / "blocked"
+    listed.write_text(hashlib.sha256(spki_der(key.public_key())).hexdigest())
+    settings = world.settings
+    world.stop_controller()
+    world.controller.start({**settings, "CLM_BLOCKED_KEYS_FILE": str(listed)})
+    try:
+        world.apply(_with(request, namespace))
+        assert "list of blocked keys" in world.wait_refused(namespace, "web", "InvalidSpec")["message"]
+        listed.unlink()
+        world.apply(_with(request, namespace, "other"))
+        wait(lambda: f"{listed}: " in world.log or None, "the log to tell of the list that is missing")
+        assert world.recorded(world.certificate(namespace, "other")) == []
+        listed.write_text("")
+        world.wait_ready(namespace, "other")
+    finally:
+        world.stop_controller()
+        world.controller.start(settings)

@@ -41,9 +41,10 @@ MOST_CHARACTERS = 32_768
 _BLOCK = re.compile(
     r"\s*-----BEGIN (?P<label>(?:NEW )?CERTIFICATE REQUEST)-----[ \t]*\r?\n"
     r"(?P<base64>[A-Za-z0-9+/=\s]+?)"
-    r"-----END (?P=label)-----\s*\Z"
+    r"-----END (?P=label)-----\s*\Z",
+    re.ASCII,
 )
-_WHITE_SPACE = re.compile(r"\s+")
+_WHITE_SPACE = re.compile(r"\s+", re.ASCII)
 
 _SIGNATURES = {
     SignatureAlgorithmOID.RSA_WITH_SHA256,
