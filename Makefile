@@ -25,6 +25,7 @@ lint: ## Style, types and layers
 bench: ## Measure
 	@hack/setup
 	@$(VENV)/bin/python -m benchmarks.run
+	@$(VENV)/bin/python -m benchmarks.crl
 	@$(VENV)/bin/python -m benchmarks.ocsp
 
 fuzz: ## Feed every parser with what is nearly right, SECONDS=60 each

@@ -39,9 +39,12 @@ class PublishingMetrics:
     """What is published, by CA where there are few series, and how long a revocation waits for its CRL."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.published = Counter("clm_crl_published", "CRLs published", ["issuer"], registry=registry)
+        self.published = Counter("clm_crl_published_total", "CRLs published", ["issuer"], registry=registry)
         self.failed = Counter(
-            "clm_crl_failures", "Rounds in which CRLs of a CA could not be published", ["issuer"], registry=registry
+            "clm_crl_failures_total",
+            "Rounds in which CRLs of a CA could not be published",
+            ["issuer"],
+            registry=registry,
         )
         self.latency = Histogram(
             "clm_crl_publish_seconds",
@@ -56,7 +59,9 @@ class PublishingMetrics:
             registry=registry,
         )
         self.entries = Gauge("clm_crl_entries", "Certificates on the complete CRL", ["issuer"], registry=registry)
-        self.certified = Counter("clm_ocsp_certificates", "Certificates for responder replicas", registry=registry)
+        self.certified = Counter(
+            "clm_ocsp_certificates_total", "Certificates for responder replicas", registry=registry
+        )
 
     def show(self, known: Known) -> None:
         """Publish how the CRLs of a CA stand."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_ENDED = frozenset({"deactivated", "compromised", "destroyed"})
+"""States in which a key signs nothing any more, no CRL either. A suspended one is tried, and that it fails is told."""
+
 _SETTLED = timedelta(minutes=10)
 """So long after a scheme was given up, no certificate that names it can be on its way any more."""
 
@@ -72,6 +75,8 @@ class CrlRounds:
                 states[state.issuer_key_id][state.shards, state.shard] = state
         cas: dict[uuid.UUID, Known] = {}
         for key_id, key in keys.items():
+            if key.state in _ENDED:
+                continue
             row = self.rows[key_id]
             chain = (row.certificate, *row.chain)
             issuer = Issuer.from_chain(

@@ -52,10 +52,15 @@ ORDER BY r.serial_number
 
 _UNPUBLISHED = f"""
 SELECT {_COLUMNS}
-FROM certificate_revocations r JOIN certificates c ON c.id = r.certificate_id
-WHERE r.issuer_key_id = %(issuer_key_id)b AND r.published_at IS NULL AND r.id > %(after)b
+FROM (
+    SELECT id, serial_number, reason_code, revoked_at, invalidity_date, created_at, certificate_id
+    FROM certificate_revocations
+    WHERE issuer_key_id = %(issuer_key_id)b AND published_at IS NULL AND id > %(after)b
+    ORDER BY id
+    LIMIT {PAGE}
+) AS r
+JOIN certificates c ON c.id = r.certificate_id
 ORDER BY r.id
-LIMIT {PAGE}
 """  # noqa: S608 - constants only
 
 # What was given another reason since it was read is not published yet.
@@ -135,10 +140,12 @@ class RevokedStore:
         return await self._rows(_UNPUBLISHED, {"issuer_key_id": issuer_key_id, "after": after})
 
     async def mark(self, rows: Sequence[RevokedRow]) -> None:
-        """Note that these revocations are published, as they were read."""
-        values = {"ids": [row.id for row in rows], "reasons": [row.reason_code for row in rows]}
-        async with self._database.connection() as connection:
-            await connection.execute(_MARK, values)
+        """Note that these revocations are published, as they were read; each page of them in a commit of its own."""
+        for at in range(0, len(rows), PAGE):
+            some = rows[at : at + PAGE]
+            values = {"ids": [row.id for row in some], "reasons": [row.reason_code for row in some]}
+            async with self._database.connection() as connection:
+                await connection.execute(_MARK, values)
 
     async def last_expiry(self, issuer_key_id: uuid.UUID, organization_id: uuid.UUID) -> datetime | None:
         """When the last certificate expires that a CA has issued; None where it has issued none."""
