@@ -40,12 +40,12 @@ class ApiError(Exception):
 
 
 class Api:
-    """One connection to the API server, with everything allowed. Not for several threads."""
+    """One connection to the API server, as the administrator unless it is said who. Not for several threads."""
 
-    def __init__(self, server: str, identities: Path) -> None:
-        """Take the administrator's identity out of the folder that the control plane keeps its identities in."""
+    def __init__(self, server: str, identities: Path, *, name: str = "admin") -> None:
+        """Take an identity out of the folder that the control plane keeps its identities in."""
         context = ssl.create_default_context(cafile=identities / "api-ca.crt")
-        context.load_cert_chain(identities / "admin.crt", identities / "admin.key")
+        context.load_cert_chain(identities / f"{name}.crt", identities / f"{name}.key")
         address = urlsplit(server)
         self._connection = http.client.HTTPSConnection(
             str(address.hostname), address.port, timeout=_TIMEOUT_S, context=context

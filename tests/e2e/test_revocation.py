@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tests.e2e.api import Api, ApiError
 from tests.e2e.manifests import CA_NAMESPACE, ISSUING, ROOT, authority, certificate, issued_by, policy
 from tests.e2e.world import condition, wait
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from tests.e2e.api import Manifest
     from tests.e2e.world import World
@@ -105,6 +110,50 @@ def test_deleted_and_revoked(world: World, namespace: str) -> None:
         assert world.api.get("Secret", namespace, body["spec"]["secretName"]) is None
 
 
+@contextmanager
+def _without(world: World, database: str) -> Iterator[None]:
+    """Have a database refuse the operator, as one does that is away."""
+    user = f"clm_operator_{database}"
+    world.query(database, f"ALTER ROLE {user} NOLOGIN")
+    world.query(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'")
+    try:
+        yield
+    finally:
+        world.query(database, f"ALTER ROLE {user} LOGIN")
+
+
+def test_deletion_waits_for_the_record_alone(world: World, namespace: str) -> None:
+    """Not for clm_core_db, which learns of it later; while clm_secure_db is away the object waits, and says why."""
+    for name in ("web", "late"):
+        world.apply(certificate(namespace, name, deletionPolicy="Revoke"))
+    bodies = [world.wait_ready(namespace, name) for name in ("web", "late")]
+    with _without(world, "core"):
+        world.api.delete("Certificate", namespace, "web")
+        _wait_gone(world, namespace, "web")
+        assert [row["state"] for row in world.recorded(bodies[0])] == ["revoked"]
+    with _without(world, "secure"):
+        world.api.delete("Certificate", namespace, "late")
+        said = wait(lambda: world.condition(namespace, "late", "Reconciling"), "the status to say what it waits for")
+        assert (said["reason"], "clm_secure_db" in said["message"]) == ("DependencyUnavailable", True)
+        assert FINALIZER in world.certificate(namespace, "late")["metadata"]["finalizers"]
+    _wait_gone(world, namespace, "late")
+    world.restart_controller()  # it looks at the outbox at once then, else once a minute
+    for body in bodies:
+        [row] = world.settled(body)
+        assert (row["core"], _told(world, [row["id"]])) == ("revoked", {row["id"]: 5})
+
+
+def test_namespace_is_deleted(world: World, namespace: str) -> None:
+    """Its Secrets may go first, and nothing may be made in it any more: the certificates are revoked all the same."""
+    own = f"{namespace}-gone"
+    world.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": own}})
+    world.apply(certificate(own, "web", deletionPolicy="Revoke"))
+    body = world.wait_ready(own, "web")
+    world.api.delete("Namespace", None, own)
+    wait(lambda: True if world.api.get("Namespace", None, own) is None else None, "the namespace to go")
+    assert [row["state"] for row in world.settled(body)] == ["revoked"]
+
+
 def test_deletion_policy_is_changed(world: World, namespace: str) -> None:
     """Set back to Retain, even while the object is being deleted: it is let go, and all stays."""
     world.apply(certificate(namespace, "web", deletionPolicy="Revoke"))
@@ -138,6 +187,23 @@ def test_revoked_authority_issues_no_more(world: World, namespace: str) -> None:
     world.api.patch("Certificate", namespace, "root", {"spec": {"revocation": {"reason": "cACompromise"}}})
     assert "trust anchor" in world.wait_refused(namespace, "root", "RevocationRefused")["message"]
     assert [row["state"] for row in world.recorded(root)] == ["active"]
+
+
+def test_controller_may_change_nothing_but_its_finalizer(world: World, namespace: str) -> None:
+    """RBAC must let it patch Certificates; admission holds it to the one finalizer."""
+    world.apply(certificate(namespace, "web"))
+    world.wait_ready(namespace, "web")
+    controller = Api(world.server, world.identities, name="controller")
+    for patch, says in (
+        ({"spec": {"dnsNames": ["evil.example.com"]}}, "no spec"),
+        ({"metadata": {"labels": {"a": "b"}}}, "no metadata"),
+        ({"metadata": {"finalizers": ["example.com/mine"]}}, "no finalizer"),
+    ):
+        with pytest.raises(ApiError, match=says):
+            controller.patch("Certificate", namespace, "web", patch)
+    controller.patch("Certificate", namespace, "web", {"metadata": {"finalizers": [FINALIZER]}})
+    _wait_held(world, namespace, "web", held=False)
+    controller.close()
 
 
 def _command(world: World, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:

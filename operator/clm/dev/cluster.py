@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLLECTIONS = {
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "Namespace": "/api/v1/namespaces",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
@@ -49,9 +51,10 @@ def definitions() -> list[Manifest]:
 
 
 def rights() -> list[Manifest]:
-    """Read the controller's roles, and bind each to the group that the controller's certificate names."""
+    """Read the controller's roles, bind each to the group that its certificate names; and what holds it to them."""
     roles = _documents(sorted(shipped_folder("config").glob("rbac*.yaml")))
-    return [*roles, *(_binding(role) for role in roles if role["kind"] in {"ClusterRole", "Role"})]
+    bindings = (_binding(role) for role in roles if role["kind"] in {"ClusterRole", "Role"})
+    return [*roles, *bindings, *_documents([shipped_folder("config") / "admission.yaml"])]
 
 
 def namespace(name: str) -> Manifest:
