@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "chaos"
 _UNTOUCHED = ("root", "issuing")
+_REVOKED_AT_ONCE = 3
 _KEYS: tuple[dict[str, Any], ...] = (
     {"algorithm": "ECDSA", "size": 256},
     {"algorithm": "Ed25519"},
@@ -65,11 +66,16 @@ def authority(name: str, policy: str, key: dict[str, Any] = _KEYS[0]) -> dict[st
 
 @dataclass(slots=True)
 class Objects:
-    """Creates and changes Certificates; `wanted` is what must be Ready in the end."""
+    """Creates and changes Certificates; `wanted` is what must be Ready in the end.
+
+    Of these `revoked` must be Revoked instead. `buried` were deleted with deletionPolicy Revoke.
+    """
 
     client: ApiClient
     random: random.Random
     wanted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
+    buried: set[str] = field(default_factory=set)
     changes: Counter[str] = field(default_factory=Counter)
     _number: int = 0
 
@@ -102,7 +108,10 @@ class Objects:
         self.changes["created"] += 1
 
     async def stir(self, *, leaves: int, with_authority: bool) -> None:
-        """Create some leaves, change one, renew one, delete one, lose a Secret; now and then make another CA."""
+        """Create some leaves, change one, renew one, delete one, lose a Secret; now and then make another CA.
+
+        Some are revoked by spec.revocation, which may be taken back later, and some by being deleted.
+        """
         for _ in range(leaves):
             self._number += 1
             name = f"leaf-{self._number:04d}"
@@ -111,6 +120,9 @@ class Objects:
             self._number += 1
             name = f"ca-{self._number:04d}"
             await self.create(name, authority(name, "chaos-issuing"))
+        await self._bury()
+        await self._take_back()
+        await self._revoke()
         old = [name for name in self.wanted if name.startswith("leaf-")]
         await self._change(self.random.choice(old))
         await self._renew(self.random.choice([name for name in self.wanted if name not in _UNTOUCHED]))
@@ -131,7 +143,12 @@ class Objects:
         path = f"/apis/clm-operator.io/v1alpha1/namespaces/{NAMESPACE}/certificates"
         listed = await self.client.request("GET", path)
         found = {item["metadata"]["name"]: item for item in listed["items"]}
-        return {name: why for name in self.wanted if (why := _why_not_ready(found.get(name))) is not None}
+        waiting = {
+            name: why
+            for name in self.wanted
+            if (why := _why_not_ready(found.get(name), revoked=name in self.revoked)) is not None
+        }
+        return waiting | dict.fromkeys(self.buried & found.keys(), "was deleted and is still there")
 
     def _leaf(self, name: str, key: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -142,6 +159,34 @@ class Objects:
             "usages": ["digital signature", "server auth"],
             "privateKey": key,
         }
+
+    async def _bury(self) -> None:
+        """Make one that is revoked when it is deleted, and delete the one before."""
+        before = [name for name in self.wanted if name.startswith("bound-")]
+        self._number += 1
+        name = f"bound-{self._number:04d}"
+        await self.create(name, {**self._leaf(name, _KEYS[0]), "deletionPolicy": "Revoke"})
+        for name in before[:-1]:
+            await self._delete(name)
+            self.buried.add(name)
+            self.revoked.discard(name)
+
+    async def _revoke(self) -> None:
+        """Revoke one of the older half, which probably has a certificate."""
+        leaves = [name for name in self.wanted if name.startswith("leaf-") and name not in self.revoked]
+        name = self.random.choice(leaves[: len(leaves) // 2 + 1])
+        reason = self.random.choice(["superseded", "keyCompromise"])
+        await self.client.merge_patch(paths.certificate(NAMESPACE, name), {"spec": {"revocation": {"reason": reason}}})
+        self.revoked.add(name)
+        self.changes["revoked"] += 1
+
+    async def _take_back(self) -> None:
+        if len(self.revoked) < _REVOKED_AT_ONCE:
+            return
+        name = self.random.choice(sorted(self.revoked))
+        await self.client.merge_patch(paths.certificate(NAMESPACE, name), {"spec": {"revocation": None}})
+        self.revoked.discard(name)
+        self.changes["revocations taken back"] += 1
 
     async def _change(self, name: str) -> None:
         names = [f"{name}.chaos.svc", f"v{self.random.randrange(10**9)}.chaos.svc"]
@@ -163,6 +208,7 @@ class Objects:
         with contextlib.suppress(NotFound):
             await self.client.request("DELETE", paths.certificate(NAMESPACE, name))
         del self.wanted[name]
+        self.revoked.discard(name)
         self.changes["deleted"] += 1
 
     async def _recreate(self, name: str) -> None:
@@ -190,13 +236,16 @@ class Objects:
             return
 
 
-def _why_not_ready(item: dict[str, Any] | None) -> str | None:
+def _why_not_ready(item: dict[str, Any] | None, *, revoked: bool) -> str | None:
     if item is None:
         return "does not exist"
     status = item.get("status") or {}
     if status.get("observedGeneration") != item["metadata"]["generation"]:
         return "newest generation not observed"
     ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), None)
+    if revoked:
+        said = {c["type"]: c["status"] for c in status.get("conditions", ())}
+        return None if (said.get("Revoked"), said.get("Ready")) == ("True", "False") else "is not Revoked"
     if ready is None or ready["status"] != "True":
         return f"{ready['reason']}: {ready['message']}" if ready else "no Ready condition"
     return None

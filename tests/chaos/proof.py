@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.chaos.world import World
 
 # Each counts what must not be.
@@ -36,6 +38,15 @@ _SECURE = {
     "certificates that were never audited": """
         SELECT count(*) FROM certificates c WHERE NOT EXISTS (SELECT FROM secure_audit_log a
         WHERE a.object_id = c.id::text AND a.action IN ('certificate.issue', 'certificate.supersede'))""",
+    "revoked certificates without a revocation": """
+        SELECT count(*) FROM certificates c LEFT JOIN certificate_revocations r ON r.certificate_id = c.id
+        WHERE (c.state = 'revoked') <> (r.id IS NOT NULL)""",
+    "revocations that were not audited once": """
+        SELECT count(*) FROM certificate_revocations r WHERE r.reason_code <> 1 AND (SELECT count(*)
+        FROM secure_audit_log a WHERE a.object_id = r.certificate_id::text AND a.action = 'certificate.revoke') <> 1""",
+    "certificates that stand on a compromised key": """
+        SELECT count(*) FROM certificates c JOIN private_keys k ON k.id = c.private_key_id
+        WHERE k.state = 'compromised' AND c.state <> 'revoked'""",
     "unpublished certificates": "SELECT count(*) FROM clm_work.outbox",
     "unfinished keys": "SELECT count(*) FROM encryption_keys WHERE state = 'generating'",
 }
@@ -53,6 +64,13 @@ def broken_promises(world: World) -> list[str]:
     """Ask every question. Returns what does not hold, in words; nothing when all does."""
     found = _count(world.settings["CLM_SECURE_DSN"], _SECURE) + _count(world.settings["CLM_CORE_DSN"], _CORE)
     return found + _compare_worlds(world)
+
+
+def not_ended(world: World, names: Collection[str]) -> list[str]:
+    """Name what was revoked by its object, or deleted to be revoked, and has a certificate that still counts."""
+    query = "SELECT DISTINCT name FROM certificates WHERE name = ANY(%s) AND state <> 'revoked'"
+    with psycopg.connect(world.settings["CLM_SECURE_DSN"]) as connection:
+        return [f"{row[0]} has a certificate that is not revoked" for row in connection.execute(query, [list(names)])]
 
 
 def unfinished(world: World) -> int:

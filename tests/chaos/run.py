@@ -18,13 +18,15 @@ from clm.cluster.session import load_credentials, open_session
 from clm.errors import ClusterUnavailable
 from clm.lifecycle.boundaries import BoundaryName
 from tests.chaos.objects import Objects
-from tests.chaos.proof import broken_promises, key_state, totals, unfinished
+from tests.chaos.proof import broken_promises, key_state, not_ended, totals, unfinished
 from tests.chaos.world import World
 
 DEPENDENCIES = ("token", "secure database", "core database", "API server")
 KEY_BOUNDARIES = ("key.row-written", "hsm.key-generated", "key.read-back", "key.activated")
 # The others are passed only where somebody asks for a destruction or an erasure, and are killed at in their own tests.
-PATH_BOUNDARIES = tuple(name for name in get_args(BoundaryName) if name.startswith(("issue.", "publish.")))
+PATH_BOUNDARIES = tuple(name for name in get_args(BoundaryName) if name.startswith(("issue.", "publish.", "revoke.")))
+RARE_BOUNDARIES = (*KEY_BOUNDARIES, *(name for name in PATH_BOUNDARIES if name.startswith("revoke.")))
+"""Passed once or twice a round."""
 GENERATION = "within the generation of an RSA-4096 key"
 _LONG_OUTAGE_S = 35.0
 """Longer than the deadlines of a call into the token and of a statement."""
@@ -78,7 +80,7 @@ class Chaos:
             if where == "any moment":
                 await self._kill_at_any_moment()
             else:
-                await self._kill_at(where, passes=1 if where in KEY_BOUNDARIES else self.random.randint(1, 4))
+                await self._kill_at(where, passes=1 if where in RARE_BOUNDARIES else self.random.randint(1, 4))
             if (round_number + 1) % 25 == 0:
                 _say(f"{self.tally.killed} kills, {len(self.objects.wanted)} Certificates wanted")
 
@@ -182,6 +184,7 @@ async def chaos(
                 await run.long_outages()
             broken = await run.settle()
             broken += await _proof(world)
+            broken += await asyncio.to_thread(not_ended, world, run.objects.revoked | run.objects.buried)
             never = {*KEY_BOUNDARIES, *PATH_BOUNDARIES} - run.tally.kills.keys()
             broken += [f"the operator was never killed at {boundary}" for boundary in sorted(never)]
             if run.tally.killed < kills:
