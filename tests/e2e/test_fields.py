@@ -83,7 +83,7 @@ def test_usages_by_object_identifier(world: World, namespace: str) -> None:
     assert f'"{_OWN_USAGE}.1" is not allowed' in world.wait_refused(namespace, "other", "PolicyViolation")["message"]
 
 
-def test_signature_algorithm(world: World, namespace: str) -> None:
+def test_signature_algorithm(world: World, namespace: str, go_x509: GoX509) -> None:
     """The hash that is asked for is signed with, if the issuing CA's key can; else the field and the CA are named."""
     world.apply(certificate(namespace, "web", signatureAlgorithm="SHA384WithRSA"))
     message = world.wait_refused(namespace, "web", "InvalidSpec")["message"]
@@ -93,6 +93,8 @@ def test_signature_algorithm(world: World, namespace: str) -> None:
     secret = world.secret(namespace, "web-tls")
     openssl.verify(secret)
     assert openssl.show(secret["tls.crt"]).text.count("Signature Algorithm: ecdsa-with-SHA512") == 2
+    (chain,) = go_x509.verify(secret["tls.crt"], secret["ca.crt"], name="web.example.com")
+    assert chain[1:] == ["CN=E2E e2e-issuing", "CN=E2E e2e-root"]
 
 
 def test_the_largest_rsa_key(world: World, namespace: str) -> None:

@@ -24,6 +24,7 @@ from clm.pki.csr import requested
 from clm.pki.keys import spki_der
 from clm.pki.known_keys import PublishedKeys
 from clm.pki.lint import lint
+from clm.pki.literal_subject import parse_literal_subject
 from clm.pki.ocsp_request import parse_get, parse_request
 from clm.pki.profile import Issuer
 from clm.pki.responder_key import requested_key
@@ -121,6 +122,16 @@ def responder_csr(data: bytes) -> bool:
     return True
 
 
+def literal_subject(data: bytes) -> bool:
+    """A subject as one string: InvalidInput, or a name that its own text says again."""
+    try:
+        name = parse_literal_subject(data.decode(errors="replace"))
+    except InvalidInput:
+        return False
+    assert parse_literal_subject(name.rfc4514_string()).public_bytes() == name.public_bytes()
+    return True
+
+
 def spec(value: Mapping[str, Any]) -> bool:
     """A spec: InvalidInput, or a certificate that can be read, linted and hashed."""
     try:
@@ -203,6 +214,10 @@ TARGETS: dict[str, Target] = {
     "signed-csr": Target(signed_csr, _INFO_SEEDS),
     "csr-text": Target(csr_text, (written.csr().encode(),)),
     "responder-csr": Target(responder_csr, _CSR_SEEDS),
+    "literal-subject": Target(
+        literal_subject,
+        (b"UID=jsmith,DC=example,DC=net", b'CN=James \\"Jim\\" Smith\\, III+O=A', b"1.2.3=#0C0161,CN=\\C4\\8D"),
+    ),
 }
 """By name; `certificate`, which is made from the schema and not from octets, is in test_fuzz.py."""
 

@@ -7,6 +7,11 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from tests.integration.issuance.workshop import LEAF
+
 if TYPE_CHECKING:
     from tests.integration.issuance.conftest import Opener
 
@@ -114,5 +119,25 @@ def test_unwanted_certificate_ends_nothing(workshop: Opener) -> None:
             await shop.finish(intent, unwanted="the object was deleted")
             rows = await shop.query("SELECT id, state FROM certificates WHERE name = 'web'")
             assert {row["id"]: row["state"] for row in rows} == {standing.id: "active", request: "revoked"}
+
+    asyncio.run(act())
+
+
+def test_what_was_written_down_says_what_hash_is_signed(workshop: Opener) -> None:
+    """An intent is finished as it was decided: without its spec, which may ask for another signature by then."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer = await shop.root()
+            asked = LEAF | {"signatureAlgorithm": "ECDSAWithSHA512"}
+            request = await shop.leave_pending(issuer, shop.owner("web"), asked)
+            intent = await shop.history.intent(request)
+            assert intent is not None
+            issued = await shop.finish(intent)
+            certificate = x509.load_der_x509_certificate(issued.certificate)
+            assert isinstance(certificate.signature_hash_algorithm, hashes.SHA512)
+            certificate.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.chain[0]))
+            (row,) = await shop.query("SELECT signature_algorithm FROM certificate_requests WHERE id = %s", request)
+            assert row["signature_algorithm"] == "ECDSAWithSHA512"
 
     asyncio.run(act())

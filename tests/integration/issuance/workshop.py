@@ -177,10 +177,17 @@ class Workshop:
         moment = now or datetime.now(UTC)
         return await self.issuance(boundary).issue(order, now=moment, renewal_due=lambda facts: facts.not_after)
 
-    async def leave_pending(self, issuer: Issuer, owner: Owner, *, boundary: str = "issue.intent-written") -> uuid.UUID:
+    async def leave_pending(
+        self,
+        issuer: Issuer,
+        owner: Owner,
+        manifest: dict[str, Any] | None = None,
+        *,
+        boundary: str = "issue.intent-written",
+    ) -> uuid.UUID:
         """Issue, and die between intent and record; give the intent."""
         try:
-            await self.issue(issuer, owner, boundary=crash_at(boundary))
+            await self.issue(issuer, owner, manifest, boundary=crash_at(boundary))
         except Crash:
             rows = await self.query("SELECT id FROM certificate_requests WHERE resource_uid = %s", owner.resource_uid)
             return uuid.UUID(str(rows[0]["id"]))

@@ -62,6 +62,16 @@ def by_pkilint(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return named(list(map(set, json.loads(done.stdout))))
 
 
+def test_go_reads_all_of_it(go_x509: GoX509) -> None:
+    """Go's crypto/x509, which is strict about what it parses, takes every certificate and every CRL."""
+    read = go_x509.read(b"".join(map(to_pem, certificates().values())))
+    assert len(read) == len(certificates())
+    assert all(each["version"] == 3 for each in read)
+    lists = dict(zip(crls(), go_x509.crl(b"".join(map(crl_pem, crls().values()))), strict=True))
+    assert [each["reason"] for each in lists["full ECDSA-256"]["revoked"]] == [0, 1, 2, 3, 4, 5, 9]
+    assert lists["empty ECDSA-256"]["revoked"] == []
+
+
 def test_zlint_finds_nothing_else(by_zlint: Findings) -> None:
     """Every error and warning is explained; and what is explained is found, so that no excuse outlives its reason."""
     assert {name: rest for name, found in by_zlint.items() if (rest := found - explained("zlint"))} == {}
