@@ -52,7 +52,8 @@ def test_certificate_that_another_ended_is_not_taken_for_a_live_one(workshop: Op
             assert not second.active
             assert second.certificate == first.certificate
             acts = [action for action, _ in await shop.audited(request)]
-            assert sorted(acts) == ["certificate.intend", *["certificate.sign"] * 3, "certificate.supersede"]
+            signed = ["certificate.sign"] * 3
+            assert sorted(acts) == ["certificate.intend", "certificate.revoke", *signed, "certificate.supersede"]
 
     asyncio.run(act())
 
