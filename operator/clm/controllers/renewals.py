@@ -89,6 +89,8 @@ class RenewalController:
         Raises an Unavailable; what was claimed by then is queued.
         """
         until = self._clock() + timedelta(seconds=min(ahead_s, LATEST_LOOK_S))
+        if self._last is not None and self._last.due_at > until:
+            self._last = None  # the clock was put back: what was queued for a time that is far again is read once more
         while self._queue.in_background < LINE:
             page = await self._store.due(until=until, after=self._last, limit=BATCH)
             for due in page:

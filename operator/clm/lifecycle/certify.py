@@ -109,7 +109,7 @@ class Certifier:
                 with issuing():
                     return await self._finish(owner, admitted, step, now=now)
             case Wait():
-                return failed
+                return await self._standing(owner, admitted, state, failed)
             case Publish() if step.recorded.not_after <= now:
                 return _EXPIRED
             case Publish():
@@ -151,6 +151,15 @@ class Certifier:
         if step.replaces is None or not still_serves(step, now=now):
             return hold
         return await self._recorded(owner, admitted, step.replaces.id, now=now, hold=hold)
+
+    async def _standing(
+        self, owner: Owner, admitted: Admitted, state: State, hold: Hold | None
+    ) -> Publication | Hold | None:
+        """Have what stands stay published while a newer revision cannot be finished, where it is still asked for."""
+        standing = await self._history.standing(owner) if state.newest and state.newest.state == "pending" else None
+        if standing is None or (standing.spec_hash, standing.issuer_key_id) != (state.spec_hash, state.issuer_key_id):
+            return hold
+        return await self._recorded(owner, admitted, standing.id, now=state.now, hold=hold)
 
     async def finish_unwanted(self, owner: Owner, why: str) -> bool:
         """Bring to its end what was begun for an object that is refused now: an intent is never dropped.

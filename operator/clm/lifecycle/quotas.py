@@ -36,6 +36,9 @@ def quota_of(policy: PolicyView, namespace: str, reason: IssueReason, *, now: da
     return Quota(uuid.UUID(policy.uid), namespace, per_hour, reason in _OVERDRAWN, now)
 
 
+_GONE_AFTER = timedelta(hours=1)
+
+
 class _LineKey(NamedTuple):
     policy_uid: uuid.UUID
     namespace: str
@@ -54,6 +57,11 @@ class _Line:
         if self.last is None or self.last < quota.at:
             return quota.at
         return self.last + timedelta(hours=1) / quota.per_hour
+
+    def forget_before(self, moment: datetime) -> None:
+        """Forget whose time passed before that and who did not come: their objects are gone, or ask for nothing."""
+        for uid in [uid for uid, until in self.times.items() if until < moment]:
+            del self.times[uid]
 
     def give(self, uid: uuid.UUID, until: datetime) -> None:
         self.times[uid] = until
@@ -94,6 +102,7 @@ class QuotaLine:
         line = self._lines.get(key)
         if line is not None:
             line.times.pop(uid, None)
+            line.forget_before(quota.at - _GONE_AFTER)
             if not line.times:
                 del self._lines[key]
 

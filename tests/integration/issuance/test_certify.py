@@ -14,6 +14,7 @@ from clm.lifecycle.admission import Admitted
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.certify import Certifier
+from clm.lifecycle.holds import Hold
 from clm.lifecycle.publish import Publication
 from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.storms import StormBreaker, StormLimits
@@ -21,7 +22,7 @@ from clm.lifecycle.view import PolicyView
 from clm.resources.certificate import parse_certificate
 from clm.storage.secure.authorities import AuthorityStore
 from clm.storage.secure.renewals import RenewalStore
-from tests.integration.issuance.workshop import LEAF, ORGANIZATION
+from tests.integration.issuance.workshop import LEAF, ORGANIZATION, Crash, crash_at
 
 if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary
@@ -43,7 +44,8 @@ async def _certify(
     *,
     now: datetime | None = None,
     keep_key: bool = False,
-    status: dict[str, str] | None = None,
+    status: dict[str, Any] | None = None,
+    name: str = "web.example.com",
 ) -> Any:
     certifier = Certifier(
         organization_id=ORGANIZATION,
@@ -59,7 +61,7 @@ async def _certify(
         objection=_none,
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
-    manifest = LEAF | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})
+    manifest = LEAF | {"dnsNames": [name]} | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})
     admitted = Admitted(spec=parse_certificate(manifest), policy=policy, issuer=issuer, issuer_name="shop/root")
     body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}, "status": status or {}}
     return await certifier.certify(owner, body, admitted, now=now or datetime.now(UTC))
@@ -151,5 +153,53 @@ def test_an_adoption_is_recorded_once(workshop: Opener) -> None:
                 str(first.id),
             )
             assert [row["uid"] for row in found] == [str(again.resource_uid), str(fourth.resource_uid)]
+
+    asyncio.run(act())
+
+
+def test_what_stands_is_published_while_its_renewal_fails(workshop: Opener) -> None:
+    """The next revision was begun and cannot be signed: until the next attempt a lost Secret is still made good."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, owner, now = await shop.root(), shop.owner("web"), datetime.now(UTC)
+            first = await _certify(shop, issuer, owner)
+            with pytest.raises(Crash):
+                await shop.issue(issuer, owner, revision=2, boundary=crash_at("issue.intent-written"))
+            failed = {"type": "Issuing", "status": "False", "reason": "Failed", "observedGeneration": 1}
+            status = {
+                "conditions": [failed],
+                "lastFailureTime": now.isoformat(),
+                "nextAttemptTime": (now + timedelta(hours=1)).isoformat(),
+            }
+            kept = await _certify(shop, issuer, owner, status=status)
+            assert isinstance(kept, Publication)
+            assert (kept.id, kept.hold and kept.hold.kind) == (first.id, "Failed")
+            tried = await _certify(shop, issuer, owner, status=status, now=now + timedelta(hours=1))
+            assert isinstance(tried, Publication)
+            assert (tried.revision, tried.hold) == (2, None)
+
+    asyncio.run(act())
+
+
+def test_storms_are_counted_in_the_record(workshop: Opener) -> None:
+    """By the object and by its name, for one cause, and only where what is to be replaced is young."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, owner, now = await shop.root(), shop.owner("web"), datetime.now(UTC)
+            for number in range(4):
+                outcome = await _certify(shop, issuer, owner, name=f"{number}.example.com", now=now)
+                assert isinstance(outcome, Publication)
+            again = shop.owner("web")
+            for whose in (owner, again):
+                held = await _certify(shop, issuer, whose, name="more.example.com", now=now)
+                assert isinstance(held, Hold)
+                assert (held.kind, held.cause) == ("IssuanceSuspended", "SpecChanged")
+            # It is what was issued last, so nothing is to be issued; and at last the pause is over.
+            kept = await _certify(shop, issuer, owner, name="3.example.com", now=now)
+            assert isinstance(kept, Publication)
+            later = now + timedelta(hours=4, seconds=1)
+            assert isinstance(await _certify(shop, issuer, owner, name="more.example.com", now=later), Publication)
 
     asyncio.run(act())

@@ -183,6 +183,29 @@ def test_a_mass_that_is_overdue_is_in_nobodys_way(issued_together: DatabasePair)
     asyncio.run(act())
 
 
+def test_a_clock_that_is_put_back_loses_nothing(issued_together: DatabasePair) -> None:
+    """What was queued for a time that is far away again is looked for once more."""
+
+    async def act() -> None:
+        database, clock = await _opened(issued_together), Clock()
+        shop = Shop(database, clock)
+        clock.now = ISSUED + timedelta(hours=9, minutes=30)
+        while not await shop.renewals.claim(ahead_s=600):
+            await shop.work([])
+        clock.now -= timedelta(hours=1)
+        assert await shop.renewals.claim(ahead_s=600)
+        clock.now += timedelta(minutes=40)
+        again: list[tuple[datetime, Key]] = []
+        shop.queue = shop.renewals._queue = WorkQueue(clock=clock.monotonic)
+        while not await shop.renewals.claim(ahead_s=600):
+            await shop.work(again)
+        await shop.work(again)
+        await database.close()
+        assert again
+
+    asyncio.run(act())
+
+
 def test_what_has_no_object_is_not_due_any_more(issued_together: DatabasePair) -> None:
     """Nobody asks for it again and again; were its object created again, the spec would say when it is due."""
     moved: list[tuple[uuid.UUID, datetime | None]] = []

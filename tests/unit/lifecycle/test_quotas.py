@@ -124,6 +124,15 @@ def test_a_line_that_was_served_is_gone() -> None:
     assert line.waits(_quota(), _uid(5), "internal") is None
 
 
+def test_who_never_came_is_forgotten() -> None:
+    """An object that was deleted while it waited keeps no place, nor any memory."""
+    line = QuotaLine()
+    for number in range(2):
+        _refused(line, number, NOW + MINUTE)
+    line.served(_quota(NOW + 3 * 60 * MINUTE), _uid(0))
+    assert line.waits(_quota(NOW), _uid(5), "internal") is None
+
+
 def test_a_quota_of_nothing() -> None:
     """It waits for a change of the Policy, not for a time."""
     hold = _refused(QuotaLine(), 1, None)

@@ -123,6 +123,17 @@ class HistoryStore:
         """
         return await self._newest.submit(owner)
 
+    async def standing(self, owner: Owner) -> Revision | None:
+        """Newest live certificate of that name, also where a newer revision was begun since."""
+        parameters = {"cluster_id": self._cluster_id, "namespaces": [owner.namespace], "names": [owner.name]}
+        async with (
+            self._database.connection() as connection,
+            connection.cursor(row_factory=dict_row, binary=True) as cursor,
+        ):
+            await cursor.execute(_NAMESAKE, parameters)
+            row = await cursor.fetchone()
+        return _revision(row) if row else None
+
     async def certificate(self, certificate_id: uuid.UUID) -> StoredCertificate | None:
         """Read a recorded certificate."""
         row = await self._row(_CERTIFICATE, certificate_id)
