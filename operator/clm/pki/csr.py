@@ -132,7 +132,11 @@ def _key(csr: x509.CertificateSigningRequest) -> PublicKey:
     # and a list of known keys would not know it (RFC 3279 2.3.1, RFC 5480 2.1.1, RFC 8410 4).
     _, _, written, *_ = der.children(csr.tbs_certrequest_bytes)
     if written != spki_der(key):
-        raise InvalidInput(FIELD, "its key is not written in the one form that X.509 has for it (RFC 5280 4.1.2.7)")
+        raise InvalidInput(
+            FIELD,
+            "its key is not written in the one form that X.509 has for it (RFC 5280 4.1.2.7): rsaEncryption, also where"
+            " it signs by RSASSA-PSS; a named curve with an uncompressed point; or Ed25519",
+        )
     return key
 
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from cryptography.x509.oid import NameOID
+
 from clm.pki.algorithms import signature_hash
 from clm.pki.assemble import assemble_crl
 from clm.pki.chain import to_pem
@@ -17,6 +19,7 @@ from clm.pki.tbs import ThrowawayKeys
 from clm.pki.urls import crl_url
 from clm.resources.keys import KeySpec
 from tests.unit.pki.issuing import LEAF, NOW, P256, ROOT, Authority, Keys, certificate_spec, sign
+from tests.unit.pki.requests import csr, spec_of
 from tests.unit.pki.test_profile import RICH
 
 _URLS = Urls(crl=("http://pki.example/crl",), ocsp=("http://pki.example/ocsp",), ca_issuers=("http://pki.example/ca",))
@@ -80,12 +83,27 @@ def certificates() -> dict[str, bytes]:
     for name, (manifest, kind) in _LEAVES.items():
         made[name] = root.issue(certificate_spec(manifest, kind), keys.get("leaf", kind), _URLS)
     made["without URLs"] = root.leaf()
+    for name, (request, more) in _requests(keys).items():
+        made[name] = root.issue(spec_of(request, duration="24h", **more), keys.get("brought"), _URLS)
     for name, more in _AUTHORITIES.items():
         made[name] = root.issue(certificate_spec(_INTERMEDIATE | more), keys.get(name), _URLS)
         made[f"{name}, RSA"] = root.issue(certificate_spec(_INTERMEDIATE | more, _RSA), keys.get(name, _RSA), _URLS)
     responder = certificate_spec({"commonName": "OCSP", "usages": ["digital signature", "ocsp signing"]})
     made["OCSP responder"] = root.issue(responder, keys.get("ocsp"), Urls(ca_issuers=_URLS.ca_issuers), no_check=True)
     return made
+
+
+def _requests(keys: Keys) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Requests that somebody brings, with what the spec says besides."""
+    key = keys.get("brought")
+    web = [(NameOID.COMMON_NAME, "web")]
+    authority = [*web, (NameOID.ORGANIZATION_NAME, "Shop"), (NameOID.COUNTRY_NAME, "DE")]
+    domain = [(NameOID.DOMAIN_COMPONENT, "example"), (NameOID.DOMAIN_COMPONENT, "shop"), (NameOID.COMMON_NAME, "web")]
+    return {
+        "request": (csr(key=key, subject=web), {"usages": ["digital signature", "server auth"]}),
+        "request, literal subject": (csr(key=key, subject=domain), {}),
+        "request for a CA": (csr(key=key, subject=authority, names=()), {"isCA": True, "maxPathLen": 0}),
+    }
 
 
 @cache
