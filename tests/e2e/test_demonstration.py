@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,10 @@ import pytest
 from clm.dev.demonstration import example_certificates
 from clm.dev.kubectl import find_kubectl
 from tests.e2e.manifests import certificate
+from tests.e2e.world import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.e2e.world import World
 
@@ -53,6 +54,27 @@ def test_refused_certificate_does_not_hold_it_up(world: World, namespace: str) -
         assert re.search(rf"^ *{where} +{name} +yes .* verified *$", done.stdout, re.MULTILINE), done.stdout
     assert re.search(rf"^ *{namespace} +checkout +no ", done.stdout, re.MULTILINE)
     assert f"{namespace}/checkout: PolicyViolation: Policy internal-tls: " in done.stdout
+
+
+@pytest.mark.usefixtures("examples")
+def test_status_of_a_certificate_is_asked_for(world: World, tmp_path: Path) -> None:
+    """The commands that ask the responder can be pasted as they are: openssl verifies the answer."""
+    done = _demo(world)
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = [line.strip() for line in done.stdout.partition("Try next")[2].splitlines()]
+    asked = [line for line in commands if "chain.pem" in line]
+    assert len(asked) == 2
+    folder = Path(find_kubectl(os.environ, "").program).parent
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "KUBECONFIG": str(world.kubeconfig)}
+
+    def look() -> str | None:
+        said = subprocess.run(
+            ["bash", "-c", "\n".join(asked)], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return said.stdout + said.stderr if ": good" in said.stdout else None
+
+    # The CA has just been made: the responder learns of it within a second, and has its key certified.
+    assert "Response verify OK" in wait(look, "the answer")
 
 
 @pytest.mark.usefixtures("examples")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import targets
 from tests.fuzz.specs import specs
+from tests.unit.pki import requests as written
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DataObject, SearchStrategy
@@ -56,6 +57,11 @@ def test_seeds(name: str) -> None:
     """What the changes begin with is accepted: the targets reach all of their parsers."""
     for seed in targets.TARGETS[name].seeds:
         assert targets.TARGETS[name].run(seed)
+
+
+def test_csr_of_no_version() -> None:
+    """What make fuzz has found: the library has an exception of its own for it."""
+    assert not targets.responder_csr(written.der_of(written.raw_csr(version=b"\x02\x01\x01")))
 
 
 @settings(max_examples=300)

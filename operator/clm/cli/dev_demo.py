@@ -38,7 +38,7 @@ def demo(*, timeout_s: float) -> None:
         if not current["ready"]:
             raise click.ClickException(f"CLM does not run ({current['controller']}): clm dev up --detach")
         kubectl = find_kubectl(os.environ, current["kubeconfig"])
-        apply_examples(kubectl)
+        apply_examples(kubectl, publish=current["public_url"] is not None)
         _await(console, kubectl, timeout_s)
         shown = collect(kubectl)
     except ClmError as error:
@@ -95,6 +95,14 @@ def _print_refused(console: Console, refused: list[Shown]) -> None:
 def next_commands(current: dict[str, Any], *, kubectl_folder: Path | None) -> list[str]:
     """Commands to try next, as a person can paste them; `kubectl_folder` is given where kubectl is not in PATH."""
     path = [f'export PATH="{kubectl_folder}:$PATH"'] if kubectl_folder is not None else []
+    url = current["public_url"]
+    revoke = """kubectl -n shop patch clmcert web --type=merge -p '{"spec":{"revocation":{"reason":"superseded"}}}'"""
+    chain = "kubectl -n shop get secret web-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d >chain.pem"
+    status = [
+        f"{chain}; sed '1,/END/d' chain.pem >issuer.pem",
+        f"openssl ocsp -url {url}/ocsp -issuer issuer.pem -cert chain.pem -CAfile issuer.pem -partial_chain   # good",
+        f"{revoke}   # and ask again",
+    ]
     # By its short name: cert-manager has a resource called certificates too.
     return [
         *path,
@@ -103,6 +111,7 @@ def next_commands(current: dict[str, Any], *, kubectl_folder: Path | None) -> li
         "kubectl -n shop describe clmcert web",
         "kubectl -n shop get secret web-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | openssl x509 -noout -text",
         "kubectl -n shop delete secret web-tls   # it comes back, the same certificate",
+        *(status if url is not None else []),
         f"(set -a; . {current['environment_file']}; .venv/bin/clm check)   # compares databases, cluster and token",
         "make stop   # everything is kept; make clean removes it",
     ]

@@ -49,19 +49,26 @@ class Shown:
     chain: str | None
 
 
-def apply_examples(kubectl: Kubectl) -> str:
-    """Apply the examples' folder; return what kubectl says. Raises StartFailed."""
-    return kubectl.run("apply", "-f", str(shipped_folder("examples")))
+def apply_examples(kubectl: Kubectl, *, publish: bool) -> str:
+    """Apply the examples' folder; return what kubectl says. Raises StartFailed.
+
+    Where nobody serves CRLs and OCSP (not `publish`), the CAs are applied without them.
+    """
+    if publish:
+        return kubectl.run("apply", "-f", str(shipped_folder("examples")))
+    manifests = _manifests()
+    for manifest in manifests:
+        if manifest["kind"] == "Certificate":
+            manifest["spec"].pop("authority", None)
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump_all(manifests, file)
+        file.flush()
+        return kubectl.run("apply", "-f", file.name)
 
 
 def example_certificates() -> frozenset[Name]:
     """Name the Certificates of the examples' folder. Raises StartFailed when the installation lacks it."""
-    manifests = (
-        manifest
-        for file in sorted(shipped_folder("examples").glob("*.yaml"))
-        for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))
-    )
-    return frozenset(_name(manifest) for manifest in manifests if manifest and manifest["kind"] == "Certificate")
+    return frozenset(_name(manifest) for manifest in _manifests() if manifest["kind"] == "Certificate")
 
 
 def await_ready(
@@ -111,6 +118,15 @@ def collect(kubectl: Kubectl) -> list[Shown]:
             )
         )
     return shown
+
+
+def _manifests() -> list[dict[str, Any]]:
+    return [
+        manifest
+        for file in sorted(shipped_folder("examples").glob("*.yaml"))
+        for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        if manifest
+    ]
 
 
 def _name(item: dict[str, Any]) -> Name:

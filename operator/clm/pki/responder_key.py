@@ -22,7 +22,7 @@ def requested_key(csr: bytes) -> PublicKey:
         request = x509.load_der_x509_csr(csr)
         key = supported(request.public_key())
         spec, proven = key_spec_of(key), request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise InvalidInput("csr", f"is no request that can be read: {str(error)[:200]}") from None
     if spec != KEY:
         raise InvalidInput("csr", f"is of a {spec} key; responders have {KEY}")
