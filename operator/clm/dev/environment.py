@@ -140,7 +140,7 @@ class Environment:
         if responders_dsn is None:
             responder.forget()
         else:
-            responders = responder.settings(dsn=responders_dsn, public_url=settings["CLM_PUBLIC_URL"])
+            responders = responder.settings(dsn=responders_dsn)
             services["responder"] = lambda: responder.start(responders)
         _all_at_once({name: self._timed(name, start) for name, start in services.items()})
 

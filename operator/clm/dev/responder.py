@@ -21,12 +21,11 @@ class ResponderProcess(Service):
 
     command: ClassVar[str] = "responder"
 
-    def settings(self, *, dsn: str, public_url: str) -> dict[str, str]:
+    def settings(self, *, dsn: str) -> dict[str, str]:
         """Compose its settings, as environment variables. `dsn` is that of the user clm_responder."""
         ports = self._ports()
         return {
             "CLM_CORE_DSN": dsn,
-            "CLM_PUBLIC_URL": public_url,
             "CLM_RESPONDER_HOST": LOOPBACK,
             "CLM_RESPONDER_PORT": str(ports["http"]),
             "CLM_HEALTH_PORT": str(ports["health"]),

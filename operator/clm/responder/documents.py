@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from clm.pki.der import content, end
 from clm.responder.messages import Document
@@ -41,6 +42,7 @@ class Documents:
         self._crls: dict[CrlKey, PublishedCrl] = {}
         self._issuers: dict[uuid.UUID, PublishedIssuer] = {}
         self._by_hashes: dict[tuple[str | None, bytes, bytes], PublishedIssuer] = {}
+        self._prefixes: tuple[bytes, ...] = ()
 
     @property
     def issuers(self) -> dict[uuid.UUID, PublishedIssuer]:
@@ -51,6 +53,11 @@ class Documents:
     def crls(self) -> dict[CrlKey, PublishedCrl]:
         """The CRLs, by issuer and partition."""
         return self._crls
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """Paths of all public URLs that certificates were issued with, the longest first; a bare host has none."""
+        return self._prefixes
 
     def file(self, path: bytes) -> Served | None:
         """Find what is served under a path."""
@@ -64,6 +71,7 @@ class Documents:
         """Serve an issuer, newly or as it is now. `now` counts seconds since the epoch."""
         self._drop_hashes(issuer.key_id)
         self._issuers[issuer.key_id] = issuer
+        self._note_prefixes()
         document = Document.make(
             CERTIFICATE_TYPE, issuer.certificate, changed_at=now, expires_at=now + CERTIFICATE_MAX_AGE_S
         )
@@ -93,6 +101,12 @@ class Documents:
             del self._issuers[key_id]
             self._files.pop(certificate_path(key_id), None)
             self._drop_hashes(key_id)
+            self._note_prefixes()
+
+    def _note_prefixes(self) -> None:
+        urls = {url for issuer in self._issuers.values() for url in issuer.base_urls}
+        paths = {urlsplit(url).path.rstrip("/").encode() for url in urls} - {b""}
+        self._prefixes = tuple(sorted(paths, key=len, reverse=True))
 
     def _drop_hashes(self, key_id: uuid.UUID) -> None:
         self._by_hashes = {key: issuer for key, issuer in self._by_hashes.items() if issuer.key_id != key_id}

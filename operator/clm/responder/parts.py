@@ -69,7 +69,7 @@ def build(settings: ResponderSettings, *, origin: str, clock: Callable[[], float
         origin=origin,
         clock=clock,
     )
-    routes = Routes(documents=documents, ocsp=answers, prefix=settings.path_prefix, clock=clock)
+    routes = Routes(documents=documents, ocsp=answers, clock=clock)
     return Parts(
         database=database,
         documents=documents,

@@ -23,18 +23,17 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 class Routes:
-    """Answers requests. `prefix` is the path of the public URL, which may or may not have been taken off on the way."""
+    """Answers requests. The path of a public URL, where it has one, may or may not have been taken off on the way."""
 
-    def __init__(self, *, documents: Documents, ocsp: OcspAnswers, prefix: bytes, clock: Callable[[], float]) -> None:
+    def __init__(self, *, documents: Documents, ocsp: OcspAnswers, clock: Callable[[], float]) -> None:
         self._documents = documents
         self._ocsp = ocsp
-        self._prefix = prefix
         self._clock = clock
         self.counts: Counter[tuple[str, int]] = Counter()
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a request, at once where that is possible."""
-        path = request.path.removeprefix(self._prefix) if self._prefix else request.path
+        path = self._own_path(request.path)
         if path == _OCSP or path.startswith(b"/ocsp/"):
             return self._ocsp_response(request, path[len(_OCSP) + 1 :])
         served = self._documents.file(path)
@@ -44,6 +43,12 @@ class Routes:
         if request.method not in _READS:
             return self._counted(kind, plain(HTTPStatus.METHOD_NOT_ALLOWED, headers=b"Allow: GET, HEAD\r\n"))
         return self._counted(kind, cached(served.document, request, now=self._clock(), max_age_s=served.max_age_s))
+
+    def _own_path(self, path: bytes) -> bytes:
+        for prefix in self._documents.prefixes:
+            if path.startswith(prefix + b"/"):
+                return path[len(prefix) :]
+        return path
 
     def _ocsp_response(self, request: Request, rest: bytes) -> Response | Awaitable[Response]:
         if request.method == "POST" and not rest:

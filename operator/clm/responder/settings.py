@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from clm.errors import InvalidSetting
-from clm.settings import public_base_url, read_settings, require_verified_tls
+from clm.settings import read_settings, require_verified_tls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +18,6 @@ class ResponderSettings:
 
     core_dsn: str = field(repr=False)
     """DSN of clm_core_db, for the user clm_responder. Another machine takes sslmode=verify-full."""
-    public_url: str | None = None
-    """As the controller has it. Its path, if it has one, may be left in the requests or taken off on their way."""
     responder_host: str = "127.0.0.1"
     """Address that CRLs, OCSP and CA certificates are served at. In a pod 0.0.0.0 (or ::)."""
     responder_port: int = 8080
@@ -30,7 +27,7 @@ class ResponderSettings:
     ocsp_lifetime_s: float = 3600.0
     """From thisUpdate to nextUpdate of an OCSP answer: so long it may be relied on. Caches keep it for half of that."""
     ocsp_kept_answers: int = 100_000
-    """OCSP answers, and statuses of certificates, that are kept in memory at most; about 3 kB each."""
+    """OCSP answers, and statuses of certificates, that are kept in memory at most; about 2 kB each."""
     database_connections: int = 4
     """Connections to the database at most."""
     health_port: int = 0
@@ -42,18 +39,11 @@ class ResponderSettings:
     log_format: str = "text"
     """text, or json for collectors of logs."""
 
-    @property
-    def path_prefix(self) -> bytes:
-        """Path of the public URL, without a slash at its end."""
-        return urlsplit(self.public_url or "").path.rstrip("/").encode()
-
 
 def responder_settings(environment: Mapping[str, str]) -> ResponderSettings:
     """Read the settings from ``CLM_*`` variables. Raises InvalidSetting, which names the variable, not its value."""
     values = read_settings(ResponderSettings, environment, required=("core_dsn",))
     require_verified_tls(values["core_dsn"], variable="CLM_CORE_DSN", environment=environment)
-    if "public_url" in values:
-        values["public_url"] = public_base_url(values["public_url"])
     settings = ResponderSettings(**values)
     for name in ("ocsp_kept_answers", "responder_connections", "database_connections"):
         if getattr(settings, name) < 1:

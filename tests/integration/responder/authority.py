@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from clm.pki.keys import PrivateKey
 
-BASE_URL = "http://pki.example.com"
+BASE_URL = "http://pki.example.com/clm"
 
 
 @dataclass

@@ -26,9 +26,8 @@ def published(postgres_server: Server) -> Iterator[DatabasePair]:
 @pytest.fixture(scope="package")
 def responder(published: DatabasePair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Responder]:
     """A running responder, shared by the tests; each has a CA of its own."""
-    settings = {"CLM_PUBLIC_URL": "http://pki.example.com/clm"}
     folder = tmp_path_factory.mktemp("responder")
-    yield from run_responder(folder, published.dsn("core", "clm_responder"), settings=settings)
+    yield from run_responder(folder, published.dsn("core", "clm_responder"))
 
 
 @pytest.fixture(scope="package")

@@ -76,7 +76,6 @@ def test_a_start_without_the_database(databases: DatabasePair, tmp_path: Path) -
         ({"CLM_CORE_DSN": "host=db.example.com"}, "CLM_CORE_DSN: must have sslmode=verify-full"),
         ({"CLM_CORE_DSN": "dbname=x", "CLM_OCSP_LIFETIME_S": "1"}, "CLM_OCSP_LIFETIME_S: must be"),
         ({"CLM_CORE_DSN": "dbname=x", "CLM_RESPONDER_CONNECTIONS": "0"}, "CLM_RESPONDER_CONNECTIONS: must be"),
-        ({"CLM_CORE_DSN": "dbname=x", "CLM_PUBLIC_URL": "ftp://x"}, "CLM_PUBLIC_URL: must begin with http://"),
         ({"CLM_CORE_DSN": "dbname=x", "CLM_RESPONDER_HOST": "192.0.2.1"}, "cannot listen"),
     ],
 )

@@ -33,7 +33,7 @@ FROM clm_status.ocsp_responders
 WHERE id = ANY(%(ids)b)
 """
 _ISSUERS = """
-SELECT issuer_key_id, organization_id, name, subject, spki, certificate, ocsp_enabled
+SELECT issuer_key_id, organization_id, name, subject, spki, certificate, base_urls, ocsp_enabled
 FROM clm_status.issuers
 WHERE issuer_key_id = ANY(%(ids)b)
 """
@@ -72,7 +72,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedIssuer:
-    """A CA that publishes. `subject`, `spki` and `certificate` are DER."""
+    """A CA that publishes. `subject`, `spki` and `certificate` are DER; `base_urls` are what its URLs begin with."""
 
     key_id: uuid.UUID
     organization_id: uuid.UUID
@@ -80,6 +80,7 @@ class PublishedIssuer:
     subject: bytes = field(repr=False)
     spki: bytes = field(repr=False)
     certificate: bytes = field(repr=False)
+    base_urls: tuple[str, ...]
     ocsp_enabled: bool
 
 
@@ -168,9 +169,10 @@ class CertificateStatusStore:
                 subject=subject,
                 spki=spki,
                 certificate=certificate,
+                base_urls=tuple(base_urls),
                 ocsp_enabled=ocsp_enabled,
             )
-            for key_id, organization_id, name, subject, spki, certificate, ocsp_enabled in rows
+            for key_id, organization_id, name, subject, spki, certificate, base_urls, ocsp_enabled in rows
         ]
 
     async def crl(self, key: CrlKey) -> PublishedCrl | None:
