@@ -285,7 +285,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         metrics=metrics,
         pace=pace,
         spread=Spread(per_second=settings.chain_updates_per_second, clock=time.monotonic),
-        issuer_changed=lambda key: _tell_both(key, policies.issuer_changed, trust_bundles.issuer_changed),
+        issuer_changed=lambda key: _tell_both(key, policies.issuer_changed, trust_bundles.roots.issuer_changed),
         clock=time.monotonic,
     )
     trust_bundles = TrustBundleController(

@@ -12,14 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
-from clm.cluster.config_maps import BundleContent
 from clm.controllers.queue import WorkQueue
+from clm.controllers.trusted_roots import TrustedRoots
 from clm.errors import ClmError, NotOurs, Refused, StaleObject
 from clm.lifecycle.contest import CONTESTED_FROM
 from clm.lifecycle.repair_pace import QUIET_S, RepairPace, delay_after_s
 from clm.lifecycle.trust import Bundles, Target
-from clm.pki.trust import trust_bundle
-from clm.resources.policy import CaIssuer
 
 if TYPE_CHECKING:
     import uuid
@@ -27,9 +25,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
-    from clm.cluster.config_maps import BundleVersion, BundleWatch, ConfigMapStore
+    from clm.cluster.config_maps import BundleContent, BundleVersion, BundleWatch, ConfigMapStore
     from clm.lifecycle.trust import Bundle, BundleReport
-    from clm.lifecycle.view import ClusterView, Key
+    from clm.lifecycle.view import ClusterView
     from clm.storage.secure.authorities import AuthorityStore
 
 logger = logging.getLogger(__name__)
@@ -53,23 +51,25 @@ class TrustBundleController:
         clock: Callable[[], float],
         utc_now: Callable[[], datetime],
     ) -> None:
-        self._cluster_id = cluster_id
         self._view = view
         self._watch = watch
         self._store = store
-        self._authorities = authorities
         self._reported = reported
-        self._utc_now = utc_now
         self._bundles = Bundles(view)
         self._names: dict[str, set[str]] = {}
         self._gone: set[str] = set()
-        self._authorities_seen: dict[Key, uuid.UUID | None] = {}
         self._pace: RepairPace[Target] = RepairPace(clock=clock)
         self._queue: WorkQueue[Target] = WorkQueue(
             clock=clock, first_delay_s=_FIRST_RETRY_S, last_delay_s=_LAST_RETRY_S
         )
-        self._to_read: dict[str, None] = {}
-        self._wake = asyncio.Event()
+        self.roots = TrustedRoots(
+            cluster_id=cluster_id,
+            view=view,
+            bundles=self._bundles,
+            authorities=authorities,
+            changed=self._look_at_all,
+            clock=utc_now,
+        )
 
     # What others tell. None of it may block.
 
@@ -84,19 +84,10 @@ class TrustBundleController:
             if self._bundles.of(policy) is None:
                 self._look_at_all(policy.uid)
             else:
-                self._read(policy.uid)
+                self.roots.read(policy.uid)
         for uid, bundle in self._bundles.all():
             if bundle.spec.config_map in before and bundle.policy.name != name:
                 self._look_at_all(uid)  # its name may be free now
-
-    def issuer_changed(self, key: Key) -> None:
-        """Take in that a CA has another certificate, or may have: its roots and those above may be others now."""
-        entry = self._view.get(key)
-        if entry is None or not entry.is_ca or self._authorities_seen.get(key) == entry.certificate_id:
-            return
-        self._authorities_seen[key] = entry.certificate_id
-        for uid, _ in self._bundles.all():
-            self._read(uid)
 
     def namespace_changed(self, name: str, *, ends: bool) -> None:
         """Take in that a namespace came, has other labels, or is going."""
@@ -128,7 +119,7 @@ class TrustBundleController:
 
     def queued(self) -> int:
         """Count the Policies whose roots are to be read, and the namespaces that are to be written to."""
-        return len(self._to_read) + len(self._queue) + self._queue.working
+        return self.roots.queued() + len(self._queue) + self._queue.working
 
     # What runs.
 
@@ -136,12 +127,11 @@ class TrustBundleController:
         """Keep the bundles until cancelled; the roots are read again every `interval_s` seconds, since they expire."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch.run())
-            group.create_task(self._read_again(interval_s))
             await self._watch.synced.wait()
             for (_, name), seen in self._watch.items():
                 self._names.setdefault(seen.policy_uid, set()).add(name)
             group.create_task(self._queue.run())
-            group.create_task(self._read_roots())
+            group.create_task(self.roots.run(interval_s=interval_s))
             for _ in range(workers):
                 group.create_task(self._work())
 
@@ -160,48 +150,6 @@ class TrustBundleController:
                     for uid in orphaned - {item["metadata"]["uid"] for item in items}:
                         self._policy_gone(uid)
             await asyncio.sleep(interval_s)
-
-    async def _read_again(self, interval_s: float) -> None:
-        while True:
-            await asyncio.sleep(interval_s)
-            for uid, _ in self._bundles.all():
-                self._read(uid)
-
-    async def _read_roots(self) -> None:
-        while True:
-            self._wake.clear()
-            while self._to_read:
-                uid = next(iter(self._to_read))
-                del self._to_read[uid]
-                bundle = self._bundles.get(uid)
-                if bundle is not None:
-                    await self._read_one(uid, bundle)
-            await self._wake.wait()
-
-    async def _read_one(self, uid: str, bundle: Bundle) -> None:
-        spec = bundle.policy.spec
-        if spec is None or not isinstance(spec.issuer, CaIssuer):
-            return
-        ca = spec.issuer
-        try:
-            roots = await self._authorities.roots(self._cluster_id, ca.namespace, ca.name, now=self._utc_now())
-        except ClmError as error:
-            logger.info("the roots of Policy %s are read later: %s", bundle.policy.name, error)
-            asyncio.get_running_loop().call_later(_RETRY_S, self._read, uid)
-            return
-        if roots:
-            bundle.roots = len(set(roots))
-            bundle.waiting = None
-            bundle.content = BundleContent(
-                config_map=bundle.spec.config_map,
-                policy_uid=uid,
-                policy_name=bundle.policy.name,
-                roots=trust_bundle(roots),
-            )
-        else:
-            # What stands stays: roots that nobody issues under any more harm less than an empty bundle.
-            bundle.waiting = f"no root is recorded above the issuing CA {ca.namespace}/{ca.name} yet"
-        self._look_at_all(uid)
 
     async def _work(self) -> None:
         while True:
@@ -303,7 +251,11 @@ class TrustBundleController:
     def _is_known_to_want_nothing(self, policy_uid: str) -> bool:
         if policy_uid in self._gone:
             return True
-        return any(policy.uid == policy_uid and policy.spec is not None for policy in self._view.policies())
+        # A Policy that a reconcile has read ahead of its event is in the view, and its bundle is not taken in yet.
+        return any(
+            policy.uid == policy_uid and policy.spec is not None and policy.spec.trust_bundle is None
+            for policy in self._view.policies()
+        )
 
     def _may_take(self, policy_uid: str, bundle: Bundle, namespace: str) -> bool:
         other = self._bundles.get(policy_uid)
@@ -357,10 +309,6 @@ class TrustBundleController:
         if bundle is not None:
             bundle.pending.add(target.namespace)
         self._queue.add(target)
-
-    def _read(self, uid: str) -> None:
-        self._to_read[uid] = None
-        self._wake.set()
 
     def _tell(self, bundle: Bundle) -> None:
         """Have the Policy's status say how it stands, once nothing is on its way: not once a namespace."""
