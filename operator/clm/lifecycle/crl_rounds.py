@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.crl_schedule import States
     from clm.lifecycle.crls import CrlPublisher, Published
     from clm.storage.core.crls import CrlStore, IssuerRow
-    from clm.storage.secure.revoked import RevokedStore
+    from clm.storage.secure.revoked import RevokedStore, SigningKey
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,14 @@ class CrlRounds:
         for key_id, key in keys.items():
             if key.state in _ENDED:
                 continue
-            row = self.rows[key_id]
-            chain = (row.certificate, *row.chain)
-            issuer = Issuer.from_chain(
-                chain, key_id=key_id, spec=KeySpec.parse(key.algorithm), certificate_id=key.certificate_id or key_id
-            )
+            try:
+                issuer = _issuer(self.rows[key_id], key)
+            except ValueError as error:
+                # What cannot be read of one CA must not keep the others from publishing.
+                logger.error("%s: its certificate in clm_status cannot be read: %s", self.rows[key_id].name, error)  # noqa: TRY400
+                continue
             assert issuer.not_after is not None  # noqa: S101 - it is read from the CA's certificate
-            cas[key_id] = Known(PublishingCa(row, issuer), issuer.not_after, states[key_id])
+            cas[key_id] = Known(PublishingCa(self.rows[key_id], issuer), issuer.not_after, states[key_id])
         self.cas = cas
 
     async def due(self) -> list[Known]:
@@ -134,6 +135,14 @@ class CrlRounds:
     def _is_settled(known: Known, now: datetime) -> bool:
         changed = known.ca.row.updated_at
         return changed is not None and now - changed > _SETTLED
+
+
+def _issuer(row: IssuerRow, key: SigningKey) -> Issuer:
+    """Read the CA as it signs. Raises ValueError."""
+    # The id is not told of a certificate that is not recorded, as after a restore: nothing but an intent asks for it.
+    certificate_id = key.certificate_id or key.id
+    spec = KeySpec.parse(key.algorithm)
+    return Issuer.from_chain((row.certificate, *row.chain), key_id=key.id, spec=spec, certificate_id=certificate_id)
 
 
 def _publishes(known: Known) -> bool:
