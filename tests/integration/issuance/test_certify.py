@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -15,18 +16,21 @@ from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.holds import Hold
-from clm.lifecycle.publish import Publication
+from clm.lifecycle.publish import Publication, secret_content
 from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.storms import StormBreaker, StormLimits
 from clm.lifecycle.view import PolicyView
+from clm.pki.keys import spki_der
 from clm.resources.certificate import parse_certificate
 from clm.storage.secure.authorities import AuthorityStore
 from clm.storage.secure.renewals import RenewalStore
 from tests.integration.issuance.workshop import LEAF, ORGANIZATION, Crash, crash_at
+from tests.unit.pki.requests import KEY, csr, der_of, spec_of
 
 if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary
     from clm.pki.profile import Issuer
+    from clm.resources.certificate import CertificateSpec
     from clm.resources.records import Owner
     from tests.integration.issuance.conftest import Opener
     from tests.integration.issuance.workshop import Workshop
@@ -46,6 +50,7 @@ async def _certify(
     keep_key: bool = False,
     status: dict[str, Any] | None = None,
     name: str = "web.example.com",
+    spec: CertificateSpec | None = None,
 ) -> Any:
     certifier = Certifier(
         organization_id=ORGANIZATION,
@@ -62,7 +67,8 @@ async def _certify(
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
     manifest = LEAF | {"dnsNames": [name]} | ({"privateKey": {"rotationPolicy": "Never"}} if keep_key else {})
-    admitted = Admitted(spec=parse_certificate(manifest), policy=policy, issuer=issuer, issuer_name="shop/root")
+    wanted = spec or parse_certificate(manifest)
+    admitted = Admitted(spec=wanted, policy=policy, issuer=issuer, issuer_name="shop/root")
     body = {"metadata": {"name": owner.name, "uid": str(owner.resource_uid), "generation": 1}, "status": status or {}}
     return await certifier.certify(owner, body, admitted, now=now or datetime.now(UTC))
 
@@ -201,5 +207,30 @@ def test_storms_are_counted_in_the_record(workshop: Opener) -> None:
             assert isinstance(kept, Publication)
             later = now + timedelta(hours=4, seconds=1)
             assert isinstance(await _certify(shop, issuer, owner, name="more.example.com", now=later), Publication)
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("at", ["issue.before-intent", "issue.intent-written", "issue.signed", "issue.recorded"])
+def test_a_crash_while_a_request_is_certified(workshop: Opener, at: str) -> None:
+    """Wherever it dies, the next one certifies the key of the request, and nobody has made one in its place."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, owner = await shop.root(), shop.owner("web")
+            request = csr()
+            with pytest.raises(Crash):
+                await _certify(shop, issuer, owner, crash_at(at), spec=spec_of(request))
+            publication = await _certify(shop, issuer, owner, spec=spec_of(request))
+            assert isinstance(publication, Publication)
+            assert publication.revision == 1
+            assert publication.facts.spki_sha256 == hashlib.sha256(spki_der(KEY.public_key())).digest()
+            content = secret_content(publication)
+            assert (content.type, set(content.data)) == ("Opaque", {"tls.crt", "ca.crt"})
+            rows = await shop.query(
+                "SELECT csr, private_key_id FROM certificate_requests WHERE resource_uid = %s", owner.resource_uid
+            )
+            assert rows == [{"csr": der_of(request), "private_key_id": None}]
+            assert await shop.query("SELECT count(*) AS keys FROM private_keys") == [{"keys": 0}]
 
     asyncio.run(act())
