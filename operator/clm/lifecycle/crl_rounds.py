@@ -37,11 +37,15 @@ _SETTLED = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class Known:
-    """One CA, and its CRLs as they stand. `until` is when its newest certificate expires: then it signs no more."""
+    """One CA, and its CRLs as they stand. `until` is when its newest certificate expires: then it signs no more.
+
+    `behind`: they are older than what was published once, as clm_core_db was restored to an earlier time.
+    """
 
     ca: PublishingCa
     until: datetime
     states: States
+    behind: bool = False
 
     @property
     def name(self) -> str:
@@ -85,6 +89,16 @@ class CrlRounds:
                 continue
             assert issuer.not_after is not None  # noqa: S101 - it is read from the CA's certificate
             cas[key_id] = Known(PublishingCa(self.rows[key_id], issuer), issuer.not_after, states[key_id])
+        new = {
+            key_id: known.states[COMPLETE].this_update
+            for key_id, known in cas.items()
+            if key_id not in self.cas and COMPLETE in known.states
+        }
+        for key_id in await self._revoked.behind(new) if new else ():
+            cas[key_id].behind = True
+        for key_id, former in self.cas.items():
+            if former.behind and key_id in cas:
+                cas[key_id].behind = True
         self.cas = cas
 
     async def due(self) -> list[Known]:
@@ -97,14 +111,14 @@ class CrlRounds:
         by_time = [
             key_id
             for key_id, known in signing.items()
-            if key_id not in waiting and due_parts(known.ca.row, known.states, now=now)
+            if key_id not in waiting and (known.behind or due_parts(known.ca.row, known.states, now=now))
         ]
         return [signing[key_id] for key_id in [*waiting, *by_time]]
 
     async def publish(self, known: Known) -> Published:
         """Publish what is due of one CA. Raises what `CrlPublisher.publish` raises."""
-        done = await self._publisher.publish(known.ca)
-        known.states = done.states
+        done = await self._publisher.publish(known.ca, anew=known.behind)
+        known.states, known.behind = done.states, False
         return done
 
     async def settle_schemes(self) -> None:

@@ -85,8 +85,8 @@ class CrlPublisher:
         self._clock = clock
         self._known: dict[uuid.UUID, RevokedEntries] = {}
 
-    async def publish(self, ca: PublishingCa) -> Published:
-        """Publish what is due of one CA. Its `states` are its CRLs as they stand then.
+    async def publish(self, ca: PublishingCa, *, anew: bool = False) -> Published:
+        """Publish what is due of one CA, or with `anew` all of it. Its `states` are its CRLs as they stand then.
 
         Raises KeyNotActive when its key must not sign, LintFailed, CrlOvertaken when somebody else published meanwhile,
         SignatureInvalid, KeyMissing, HsmUnavailable, DatabaseUnavailable. What was published by then stays.
@@ -97,7 +97,8 @@ class CrlPublisher:
         entries = await self._entries(ca, states)
         new = await self._read_new(ca, entries)
         wanted = wanted_parts(ca.row, states, now=self._clock())
-        touched = touched_parts(wanted, {serial_from_bytes(row.serial_number) for row in new})
+        serials = {serial_from_bytes(row.serial_number) for row in new}
+        touched = wanted if anew else touched_parts(wanted, serials)
         later = [part for part in due_parts(ca.row, states, now=self._clock()) if part not in set(touched)]
         done = Published(
             states=states, revocations=len(new), oldest=min((row.recorded_at for row in new), default=None)
@@ -111,7 +112,8 @@ class CrlPublisher:
             self._known.pop(key_id, None)
             raise
         if new:
-            await self._revoked.mark(new)
+            listed = min((states[part].this_update for part in touched), default=self._clock())
+            await self._revoked.mark(new, published_at=listed)
             self._boundary("crl.marked")
         self._trim(key_id, entries, states)
         return done
@@ -221,7 +223,7 @@ def _plan(ca: PublishingCa, part: Part, previous: CrlState | None, *, now: datet
     urls = [crl_url(base, row.issuer_key_id, shards=shards, shard=shard) for base in reversed(row.base_urls)]
     return CrlPlan(
         issuer=ca.issuer,
-        number=next_number(previous.crl_number if previous is not None else None, this_update),
+        number=next_number(previous.crl_number if previous is not None else None, now),
         this_update=this_update,
         next_update=this_update + row.crl_lifetime,
         shards=shards,

@@ -75,12 +75,12 @@ class CrlDraft:
     count: int
 
 
-def next_number(previous: int | None, this_update: datetime) -> int:
+def next_number(previous: int | None, now: datetime) -> int:
     """Give the next CRLNumber (RFC 5280 5.2.3): the microseconds since 1970, and always more than the last one.
 
     So it rises also where the last one was lost with the newest days of a database.
     """
-    by_time = int(this_update.timestamp()) * 1_000_000 + this_update.microsecond
+    by_time = int(now.timestamp()) * 1_000_000 + now.microsecond
     return by_time if previous is None else max(previous + 1, by_time)
 
 

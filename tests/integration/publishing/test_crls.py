@@ -170,6 +170,37 @@ def test_numbers_rise_after_the_databases_went_back(printer: Printer) -> None:
     printer(act)
 
 
+def test_a_restored_crl_is_replaced_at_once(printer: Printer) -> None:
+    """The core database alone went back to before a revocation was published: the next start publishes it again."""
+
+    async def act(press: Press) -> None:
+        await press.announce(SHARDED)
+        rounds = press.rounds()
+        web = await press.leaf("web")
+        await press.round(rounds)
+        backup = await press.query("SELECT * FROM clm_status.crls")
+        press.ahead = timedelta(minutes=1)
+        await press.revoke(web)
+        await press.round(rounds)
+        last = await press.number()
+        for row in backup:
+            await press.query(
+                "UPDATE clm_status.crls SET crl_number = %s, this_update = %s, next_update = %s, entry_count = %s,"
+                " crl = %s, sha256 = %s WHERE shards = %s AND shard = %s",
+                *(row[name] for name in ("crl_number", "this_update", "next_update", "entry_count", "crl", "sha256")),
+                row["shards"],
+                row["shard"],
+            )
+        assert await press.serials() == set()
+        restarted = press.rounds()
+        assert await press.round(restarted) == 5
+        assert await press.serials() == await press.serials(4, serial_of(web) % 4) == {serial_of(web)}
+        assert await press.number() > last
+        assert await press.round(restarted) == 0
+
+    printer(act)
+
+
 def test_numbers_rise_when_the_clock_goes_back(printer: Printer) -> None:
     """Also within one second, by one."""
 
@@ -212,9 +243,9 @@ def test_a_reason_that_changes_while_it_is_published_is_published_again(printer:
         web = await press.leaf("web")
         await press.revoke(web, reason=4)
         (row,) = await press.revoked.unpublished(press.root.key_id, after=web.id.__class__(int=0))
-        await press.revoked.mark([row._replace(reason_code=1)])
+        await press.revoked.mark([row._replace(reason_code=1)], published_at=press.now())
         assert await press.waiting() == 1
-        await press.revoked.mark([row])
+        await press.revoked.mark([row], published_at=press.now())
         assert await press.waiting() == 0
 
     printer(act)

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from clm.resources.records import KeyState
@@ -63,9 +63,17 @@ JOIN certificates c ON c.id = r.certificate_id
 ORDER BY r.id
 """  # noqa: S608 - constants only
 
+# After a restore of clm_core_db alone a CRL may stand there that is older than one that listed a revocation.
+_BEHIND = """
+SELECT standing.id FROM unnest(%(ids)b::uuid[], %(moments)s::timestamptz[]) AS standing (id, this_update)
+WHERE EXISTS (
+    SELECT FROM certificate_revocations r
+    WHERE r.issuer_key_id = standing.id AND r.published_at > standing.this_update)
+"""
+
 # What was given another reason since it was read is not published yet.
 _MARK = """
-UPDATE certificate_revocations r SET published_at = now()
+UPDATE certificate_revocations r SET published_at = %(published_at)s
 FROM unnest(%(ids)b::uuid[], %(reasons)b::int[]) AS listed (id, reason_code)
 WHERE r.id = listed.id AND r.reason_code = listed.reason_code AND r.published_at IS NULL
 """
@@ -139,11 +147,27 @@ class RevokedStore:
         """Revocations of one CA that wait to be published, in order of their ids, those above one of them."""
         return await self._rows(_UNPUBLISHED, {"issuer_key_id": issuer_key_id, "after": after})
 
-    async def mark(self, rows: Sequence[RevokedRow]) -> None:
-        """Note that these revocations are published, as they were read; each page of them in a commit of its own."""
+    async def behind(self, standing: Mapping[uuid.UUID, datetime]) -> set[uuid.UUID]:
+        """Those of these CAs whose CRL, of the thisUpdate given, is older than one that listed a revocation.
+
+        Reads every revocation of these CAs.
+        """
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_BEHIND, {"ids": list(standing), "moments": list(standing.values())})
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def mark(self, rows: Sequence[RevokedRow], *, published_at: datetime) -> None:
+        """Note that these revocations, as they were read, are listed by CRLs of this thisUpdate or later.
+
+        Each page of them in a commit of its own.
+        """
         for at in range(0, len(rows), PAGE):
             some = rows[at : at + PAGE]
-            values = {"ids": [row.id for row in some], "reasons": [row.reason_code for row in some]}
+            values = {
+                "ids": [row.id for row in some],
+                "reasons": [row.reason_code for row in some],
+                "published_at": published_at,
+            }
             async with self._database.connection() as connection:
                 await connection.execute(_MARK, values)
 
