@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = ROOT / "docs" / "certificate-fields.md"
-LATER = "not in this version"
-NOT_ENFORCED = "Not enforced by this version"
 READERS = {"OpenSSL": "openssl", "Go": "go_x509", "Java": "keytool", "API server": "world"}
 """Who may read an outcome back, and what a test that has it do so must name."""
 
@@ -39,16 +37,15 @@ def rows() -> list[Row]:
     return [Row(*(part.strip() for part in found.groups())) for line in lines if (found := _ROW.match(line))]
 
 
-def fields(schema: dict[str, Any], path: str = "", *, later: bool = False) -> Iterator[tuple[str, bool]]:
-    """Iterate over the fields that hold values, in the order of the schema, with whether they are not enforced yet."""
+def fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Iterate over the fields that hold values, in the order of the schema."""
     for name, field in schema.get("properties", {}).items():
         here = f"{path}.{name}" if path else name
-        unsupported = later or NOT_ENFORCED in field.get("description", "")
         inner = field.get("items", field)
         if inner.get("properties"):
-            yield from fields(inner, here, later=unsupported)
+            yield from fields(inner, here)
         else:
-            yield here, unsupported
+            yield here
 
 
 @cache
@@ -65,24 +62,15 @@ def names_in(test: str) -> frozenset[str]:
     return frozenset()
 
 
-def specification() -> dict[str, bool]:
-    """Every field of the schema, and whether it is not enforced yet."""
-    definition = yaml.safe_load((ROOT / "crds" / "certificates.yaml").read_text(encoding="utf-8"))
-    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    return dict(fields(schema))
-
-
 def test_has_every_field_in_the_order_of_the_schema() -> None:
     """None is missing, none has gone."""
-    assert [row.field for row in rows()] == list(specification())
+    definition = yaml.safe_load((ROOT / "crds" / "certificates.yaml").read_text(encoding="utf-8"))
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert [row.field for row in rows()] == list(fields(schema))
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.field)
 def test_each_is_read_back(row: Row) -> None:
-    """What the schema enforces has a test, which is there and uses the program that the page names."""
-    if specification().get(row.field):
-        assert row == (row.field, LATER, "", ""), "the schema says that it is not enforced"
-        return
-    assert row.text != LATER, "the schema does not say that it is not enforced: name the test that reads it back"
+    """The test is there and uses the program that the page names."""
     for reader in row.reader.split(", "):
         assert READERS[reader] in names_in(row.test), f"{row.test} is not there, or does not use {reader}"
