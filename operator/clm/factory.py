@@ -306,7 +306,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         client=client,
         issuer=admission.issuer,
         changed=partial(_tell_both, first=certificates.policy_changed, second=trust_bundles.policy_changed),
-        bundle=trust_bundles.report,
+        bundle=trust_bundles.reports.of,
         clock=_utc_now,
     )
     metrics.gauge("clm_certificates", "Certificates known", lambda: len(view))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
+    from clm.controllers.bundle_reports import Keep
     from clm.lifecycle.trust import BundleReport
     from clm.lifecycle.view import ClusterView, Key, PolicyView
     from clm.pki.profile import Issuer
@@ -32,7 +33,7 @@ class PolicyController:
     """Keeps the view of Policies, and their Ready condition.
 
     `issuer(ca)` finds the CA that a Policy names, or tells why it does not issue: the same that Certificates are told.
-    `bundle(uid)` tells how a Policy's trust bundle stands; None when it has none.
+    `bundle(policy)` tells how its trust bundle stands; None when it has none.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class PolicyController:
         client: ApiClient,
         issuer: Callable[[CaIssuer], Awaitable[Issuer | Refusal]],
         changed: Callable[[str], None],
-        bundle: Callable[[str], BundleReport | None] = lambda _: None,
+        bundle: Callable[[PolicyView], BundleReport | Keep | None] = lambda _: None,
         clock: Callable[[], datetime],
     ) -> None:
         self._view = view
@@ -146,7 +147,7 @@ class PolicyController:
         if policy is None or body is None or policy.uid != body["metadata"]["uid"]:
             return
         problem = await self._problem(policy)
-        wanted = policy_status(body, problem, bundle=self._bundle(policy.uid), now=self._clock())
+        wanted = policy_status(body, problem, bundle=self._bundle(policy), now=self._clock())
         current = body["status"]
         if all(current.get(key) == value for key, value in wanted.items()):
             return
@@ -179,7 +180,7 @@ class PolicyController:
 
 
 def policy_status(
-    body: dict[str, Any], problem: Refusal | None, *, bundle: BundleReport | None = None, now: datetime
+    body: dict[str, Any], problem: Refusal | None, *, bundle: BundleReport | Keep | None = None, now: datetime
 ) -> dict[str, Any]:
     """Status of a Policy: Ready when certificates can be issued under it, which is when there is no problem."""
     generation = body["metadata"]["generation"]
@@ -198,6 +199,8 @@ def policy_status(
         else:
             conditions = remove_condition(conditions, kind)
     status = {"observedGeneration": generation, "conditions": conditions}
+    if bundle == "keep":
+        return status
     return status | _bundle_status(body, conditions, bundle, now=now)
 
 

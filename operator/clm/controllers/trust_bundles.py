@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
+from clm.controllers.bundle_reports import BundleReports
 from clm.controllers.queue import WorkQueue
 from clm.controllers.trusted_roots import TrustedRoots
 from clm.errors import ClmError, NotOurs, Refused, StaleObject
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from clm.cluster.client import ApiClient
     from clm.cluster.config_maps import BundleContent, BundleVersion, BundleWatch, ConfigMapStore
-    from clm.lifecycle.trust import Bundle, BundleReport
+    from clm.lifecycle.trust import Bundle
     from clm.lifecycle.view import ClusterView
     from clm.storage.secure.authorities import AuthorityStore
 
@@ -54,8 +54,8 @@ class TrustBundleController:
         self._view = view
         self._watch = watch
         self._store = store
-        self._reported = reported
         self._bundles = Bundles(view)
+        self.reports = BundleReports(self._bundles, synced=watch.synced, reported=reported, clock=clock)
         self._names: dict[str, set[str]] = {}
         self._gone: set[str] = set()
         self._pace: RepairPace[Target] = RepairPace(clock=clock)
@@ -96,7 +96,7 @@ class TrustBundleController:
             if self._is_wrong(Target(uid, name), bundle):
                 self._add(Target(uid, name))
             else:
-                self._tell(bundle)
+                self.reports.tell(bundle)
 
     def config_map_changed(self, namespace: str, name: str) -> None:
         """Take in that a ConfigMap of ours appeared, changed or went."""
@@ -109,13 +109,6 @@ class TrustBundleController:
                 continue
             if self._is_wrong(target, bundle):
                 self._add(target, delay_s=self._pace.delay_s(target) if namespace in bundle.standing else 0.0)
-
-    def report(self, policy_uid: str) -> BundleReport | None:
-        """How a Policy's bundle stands; None when it has none."""
-        found = self._bundles.report(policy_uid)
-        if found is not None and not self._watch.synced.is_set():
-            return replace(found, waiting="waiting for the watch of ConfigMaps (rights: config/rbac-trust.yaml)")
-        return found
 
     def queued(self) -> int:
         """Count the Policies whose roots are to be read, and the namespaces that are to be written to."""
@@ -180,7 +173,7 @@ class TrustBundleController:
             await self._remove(target, bundle)
         self._queue.forget(target)
         if bundle is not None:
-            self._tell(bundle)
+            self.reports.tell(bundle)
 
     async def _publish(self, target: Target, bundle: Bundle) -> None:
         content, namespace = bundle.content, target.namespace
@@ -244,7 +237,7 @@ class TrustBundleController:
             bundle.standing.discard(target.namespace)
             bundle.problems[target.namespace] = str(error)
         logger.info("trust bundle of Policy %s in %s: %s", bundle.policy.name, target.namespace, error)
-        self._tell(bundle)
+        self.reports.tell(bundle)
 
     # What is decided.
 
@@ -299,7 +292,7 @@ class TrustBundleController:
         for namespace in {*self._view.namespaces(), *bundle.standing}:
             if self._is_wrong(Target(uid, namespace), bundle):
                 self._add(Target(uid, namespace))
-        self._tell(bundle)
+        self.reports.tell(bundle)
 
     def _add(self, target: Target, *, delay_s: float = 0.0) -> None:
         bundle = self._bundles.get(target.policy_uid)
@@ -309,11 +302,6 @@ class TrustBundleController:
         if bundle is not None:
             bundle.pending.add(target.namespace)
         self._queue.add(target)
-
-    def _tell(self, bundle: Bundle) -> None:
-        """Have the Policy's status say how it stands, once nothing is on its way: not once a namespace."""
-        if not bundle.pending:
-            self._reported(bundle.policy.name)
 
 
 def _stands(known: BundleVersion | None, content: BundleContent) -> bool:

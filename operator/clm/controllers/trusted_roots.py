@@ -100,6 +100,7 @@ class TrustedRoots:
             logger.info("the roots of Policy %s are read later: %s", bundle.policy.name, error)
             asyncio.get_running_loop().call_later(_RETRY_S, self.read, uid)
             return
+        bundle.is_read = True
         if roots:
             bundle.roots = len(set(roots))
             bundle.waiting = None

@@ -72,6 +72,7 @@ class Bundle:
     content: BundleContent | None = None
     roots: int = 0
     waiting: str | None = "the roots of the issuing CA are being looked up"
+    is_read: bool = False
     standing: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
