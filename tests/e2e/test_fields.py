@@ -97,6 +97,7 @@ def test_signature_algorithm(world: World, namespace: str, go_x509: GoX509) -> N
     assert chain[1:] == ["CN=E2E e2e-issuing", "CN=E2E e2e-root"]
 
 
+@pytest.mark.slow
 def test_the_largest_rsa_key(world: World, namespace: str) -> None:
     """RSA keys have up to 8192 bits, as in cert-manager. What is about its request objects is accepted."""
     key = {"algorithm": "RSA", "size": 8192}

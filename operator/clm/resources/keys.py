@@ -23,7 +23,7 @@ SIZES: dict[KeyAlgorithm, tuple[int, ...]] = {
     "Ed25519": (256,),
 }
 SIZES_IN_HSM: dict[KeyAlgorithm, tuple[int, ...]] = {**SIZES, "RSA": (2048, 3072, 4096)}
-"""What most modules can make, and within the time that a token is waited for: RSA-8192 takes one minutes."""
+"""What most modules can make, and within the time that a token is waited for: some take minutes for RSA-8192."""
 
 
 @dataclass(frozen=True, slots=True)
