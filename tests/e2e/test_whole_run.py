@@ -63,9 +63,10 @@ def test_rights_suffice(world: World) -> None:
 
 
 def test_no_defect_in_the_log(world: World) -> None:
-    """No part of the operator has met what it did not expect."""
+    """No part of operator and responder has met what it did not expect."""
     assert "the controller is ready" in world.log
-    assert [line for line in world.log.splitlines() if "Traceback" in line or "a defect in CLM" in line] == []
+    said = world.log + world.environment.processes.log("clm-responder").read_text(encoding="utf-8")
+    assert [line for line in said.splitlines() if "Traceback" in line or "a defect in CLM" in line] == []
 
 
 def test_no_secret_in_the_log(world: World, namespace: str) -> None:

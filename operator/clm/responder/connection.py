@@ -142,12 +142,19 @@ class Connection(asyncio.Protocol):
         """Answer in order, until there is nothing more, an answer has to be waited for, or the client does not read."""
         while self._turns and self._task is None and self._is_writable and self._transport is not None:
             turn = self._turns.popleft()
-            answer = plain(turn.asked) if isinstance(turn.asked, HTTPStatus) else self._server.respond(turn.asked)
+            answer = plain(turn.asked) if isinstance(turn.asked, HTTPStatus) else self._answer(turn.asked)
             if isinstance(answer, Response):
                 self._write(turn, answer)
             else:
                 self._task = asyncio.create_task(self._await(turn, answer))
         self._balance()
+
+    def _answer(self, request: Request) -> Response | Awaitable[Response]:
+        try:
+            return self._server.respond(request)
+        except Exception:
+            logger.exception("an answer failed by a defect in CLM")
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _balance(self) -> None:
         """Read no more while answers are waited for: what a client asks meanwhile stays on its side."""

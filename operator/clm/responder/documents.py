@@ -43,6 +43,8 @@ class Documents:
         self._issuers: dict[uuid.UUID, PublishedIssuer] = {}
         self._by_hashes: dict[tuple[str | None, bytes, bytes], PublishedIssuer] = {}
         self._prefixes: tuple[bytes, ...] = ()
+        self.are_loaded = False
+        """Whether they have been read once: before that, nothing is known not to be there."""
 
     @property
     def issuers(self) -> dict[uuid.UUID, PublishedIssuer]:
@@ -68,7 +70,11 @@ class Documents:
         return self._by_hashes.get((cert_id.hash_name, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
 
     def put_issuer(self, issuer: PublishedIssuer, *, now: float) -> None:
-        """Serve an issuer, newly or as it is now. `now` counts seconds since the epoch."""
+        """Serve an issuer, newly or as it is now. `now` counts seconds since the epoch.
+
+        Raises ValueError for one whose key cannot be read; nothing is changed then.
+        """
+        hashes = list(_hashes(issuer))
         self._drop_hashes(issuer.key_id)
         self._issuers[issuer.key_id] = issuer
         self._note_prefixes()
@@ -77,7 +83,7 @@ class Documents:
         )
         self._files[certificate_path(issuer.key_id)] = Served(document, CERTIFICATE_MAX_AGE_S)
         if issuer.ocsp_enabled:
-            self._by_hashes |= dict.fromkeys(_hashes(issuer), issuer)
+            self._by_hashes |= dict.fromkeys(hashes, issuer)
 
     def put_crl(self, key: CrlKey, crl: PublishedCrl) -> None:
         """Serve a CRL, instead of the one before it."""
@@ -127,8 +133,11 @@ def crl_paths(key: CrlKey) -> list[bytes]:
 
 def _hashes(issuer: PublishedIssuer) -> Iterable[tuple[str, bytes, bytes]]:
     """What a CertID may name an issuer by: hashes of its Name, and of its key's bits without what is around them."""
-    fields = content(issuer.spki)
-    bits = content(fields[end(fields) :])[1:]
+    try:
+        fields = content(issuer.spki)
+        bits = content(fields[end(fields) :])[1:]
+    except IndexError:
+        raise ValueError("not a SubjectPublicKeyInfo (RFC 5280 4.1)") from None
     for name in ("sha1", "sha256"):
         yield (
             name,

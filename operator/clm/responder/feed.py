@@ -102,8 +102,12 @@ class Feed:
         changed = [key_id for key_id, updated_at in sight.issuers.items() if self._issuers.get(key_id) != updated_at]
         if changed:
             for issuer in await self._store.issuers(changed):
-                self._documents.put_issuer(issuer, now=self._clock())
                 self._issuers[issuer.key_id] = sight.issuers[issuer.key_id]
+                try:
+                    self._documents.put_issuer(issuer, now=self._clock())
+                except ValueError as error:
+                    # One CA's row must not take the others' answers away.
+                    logger.error("%s is not served as it is now: %s", issuer.name, error)  # noqa: TRY400 - no trace of use
         for key, sha256 in sight.crls.items():
             known = self._documents.crls.get(key)
             if known is None or known.sha256 != sha256:
@@ -111,6 +115,7 @@ class Feed:
                 if crl is not None:
                     self._documents.put_crl(key, crl)
         self._documents.keep_only(sight.issuers, sight.crls)
+        self._documents.are_loaded = True
         self._delegations.keep_only(key_id for key_id, issuer in self._documents.issuers.items() if issuer.ocsp_enabled)
 
     async def _ask(self, now: float) -> None:

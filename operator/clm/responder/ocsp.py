@@ -101,6 +101,8 @@ class OcspAnswers:
             request = parse_request(der)
         except MalformedRequest:
             return self._error(OcspError.MALFORMED_REQUEST)
+        if not self._documents.are_loaded:
+            return self._error(OcspError.TRY_LATER)
         keys = self._keys(request)
         if keys is None:
             return self._error(OcspError.UNAUTHORIZED)
@@ -137,11 +139,12 @@ class OcspAnswers:
         """Read what is missing, then answer. If clm_core_db is away, what is known serves for as long as it lasts."""
         read_at = self._clock()
         try:
-            for key, recorded in zip(missing, await asyncio.gather(*map(self._store.status, missing)), strict=True):
-                self._book.put(key, recorded, read_at=read_at)
+            recorded = await asyncio.gather(*map(self._store.status, missing))
         except (DatabaseUnavailable, DatabaseUnprepared):
             return self._from_memory(der, request, keys)
-        if any(self._book.get(key) is None for key in keys):
+        for key, status in zip(missing, recorded, strict=True):
+            self._book.put(key, status, read_at=read_at)
+        if None in recorded:
             return self._error(OcspError.UNAUTHORIZED)
         return self._from_memory(der, request, keys)
 

@@ -37,6 +37,8 @@ class Routes:
         if path == _OCSP or path.startswith(b"/ocsp/"):
             return self._ocsp_response(request, path[len(_OCSP) + 1 :])
         served = self._documents.file(path)
+        if served is None and not self._documents.are_loaded:
+            return self._counted("other", plain(HTTPStatus.SERVICE_UNAVAILABLE, headers=b"Retry-After: 1\r\n"))
         if served is None:
             return self._counted("other", plain(HTTPStatus.NOT_FOUND))
         kind = "crl" if path.startswith(b"/crl/") else "ca"

@@ -311,6 +311,26 @@ def test_certificates_that_are_no_delegation(databases: DatabasePair, operator: 
     asyncio.run(act())
 
 
+def test_a_row_that_cannot_be_read(databases: DatabasePair, operator: psycopg.Connection) -> None:
+    """One CA's key that is none is passed over, and all the others are served."""
+
+    async def act() -> None:
+        async with running(databases, operator) as served:
+            other = Authority(operator)
+            other.publish()
+            with psycopg.connect(databases.superuser_dsn("core"), autocommit=True) as administrator:
+                administrator.execute(
+                    "UPDATE clm_status.issuers SET spki = %s, updated_at = now() WHERE issuer_key_id = %s",
+                    [b"\x30\x7f" * 20, other.key_id],
+                )
+            await served.look()
+            await served.look()
+            assert other.key_id not in served.parts.documents.issuers
+            assert (await served.ask(served.authority.issue())).certificate_status is GOOD
+
+    asyncio.run(act())
+
+
 def test_issuers_that_end(databases: DatabasePair, operator: psycopg.Connection) -> None:
     """Where OCSP is turned off, or the CA's row goes, its key and its answers go as well."""
 

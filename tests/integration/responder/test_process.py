@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from cryptography.x509 import ocsp
 from psycopg import errors
 
 from clm.dev.files import import_path
 from tests.e2e.world import wait
 from tests.integration.responder.authority import Authority
 from tests.integration.responder.process import run_responder
+from tests.integration.responder.test_ocsp import request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +65,11 @@ def test_a_start_without_the_database(databases: DatabasePair, tmp_path: Path) -
             return None
 
     wait(look, "the responder to say what it waits for")
-    assert responder.ask("POST", "/ocsp", b"0").status == 200
+    stranger = Authority(None)  # type: ignore[arg-type]  # it has nothing to write
+    request = request_for(stranger, stranger.certificate)
+    answer = ocsp.load_der_ocsp_response(responder.ask("POST", "/ocsp", request).body)
+    assert answer.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+    assert responder.ask("GET", "/crl/x.crl").status == 503, "what is there is not known yet"
     assert responder.stop() == 0
     assert "Traceback" not in responder.log
     starting.close()

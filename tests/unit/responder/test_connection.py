@@ -33,6 +33,8 @@ class Site:
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Answer."""
         self.asked.append(request.path)
+        if request.path == b"/broken-at-once":
+            raise ZeroDivisionError
         if request.path == b"/large":
             return Response(HTTPStatus.OK, b"", LARGE)
         return self._later(request) if request.path in {b"/slow", b"/broken"} else self._named(request)
@@ -104,9 +106,9 @@ def test_a_defect_is_answered_too() -> None:
         async with site() as served:
             served.go.set()
             reader, writer = await served.connect()
-            writer.write(GET % b"broken" + LAST)
+            writer.write(GET % b"broken" + GET % b"broken-at-once" + LAST)
             said = await reader.read()
-            assert said.startswith(b"HTTP/1.1 500 ")
+            assert said.count(b"HTTP/1.1 500 ") == 2
             assert bodies(said)[-1] == b"/last"
             writer.close()
 
