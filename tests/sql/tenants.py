@@ -62,11 +62,9 @@ def _fill_secure(connection: Connection, organization: uuid.UUID) -> None:
     insert(connection, "key_rotation_history", {**own, "target_kind": "certificates"})
     insert(connection, "secure_audit_log", {**own, **_RECORD})
     connection.execute("INSERT INTO clm_work.outbox (id, organization_id) VALUES (%s, %s)", [request, organization])
-    connection.execute(
-        "INSERT INTO clm_work.issuance_quotas (organization_id, cluster_id, policy_uid, namespace, tokens, refilled_at)"
-        " VALUES (%s, %s, %s, 'shop', 1, now())",
-        [organization] * 3,
-    )
+    quota = {"cluster_id": organization, "policy_uid": organization, "namespace": "shop", "tokens": 1}
+    refilled = {"refilled_at": datetime.now(UTC)}
+    _insert_later(connection, "clm_work.issuance_quotas", {**own, **quota, **refilled}, key="policy_uid")
     found = {"token_serial": "0123", "cka_id": organization.bytes, "label": "x", "object_class": "SECRET_KEY"}
     _insert_later(connection, "clm_work.quarantined_objects", {**own, **found})
     _bury(connection, organization)

@@ -344,6 +344,8 @@ def _columns(connection: Connection, table: str) -> str:
 
 def _content(connection: Connection, columns: dict[str, str]) -> dict[str, list[tuple[Any, ...]]]:
     return {
-        table: connection.execute(f"SELECT {named}, t.xmin FROM {table} t ORDER BY t.id".encode()).fetchall()
+        table: connection.execute(
+            f"SELECT {named}, t.xmin FROM {table} t ORDER BY ROW({named})::text".encode()
+        ).fetchall()
         for table, named in columns.items()
     }
