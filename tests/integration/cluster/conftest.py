@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from clm.dev.controlplane import ControlPlane
 
 T = TypeVar("T")
+
+_CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,16 @@ async def opened(kubeconfig: Path) -> AsyncIterator[ApiClient]:
         yield client
     finally:
         await client.close()
+        await _sockets_closed()
+
+
+async def _sockets_closed() -> None:
+    """Wait until the end of a stream that was left in its midst has been agreed on with the server."""
+    selector = cast("Any", asyncio.get_running_loop())._selector
+    deadline = time.monotonic() + _CLOSE_S
+    # One is the loop's own.
+    while len(selector.get_map()) > 1 and time.monotonic() < deadline:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def test_the_controller_has_only_the_rights_that_it_is_given(control_plane: Cont
     cluster.apply(control_plane.kubeconfig, [cluster.namespace("clm-system"), *cluster.rights()])
     _await_granted(core.list_namespace)
     with pytest.raises(client.ApiException) as refused:
-        core.delete_namespaced_secret("any", "default")
+        core.delete_namespace("default")
     assert refused.value.status == 403
 
 

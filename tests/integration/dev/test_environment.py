@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import select
@@ -21,6 +22,8 @@ from clm.dev.files import import_path
 from tests.integration.dev.command import TIMEOUT_S, Command, environment_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clm.dev.binaries import ControlPlaneBinaries
 
 pytestmark = pytest.mark.slow
@@ -74,7 +77,7 @@ def test_the_examples_become_ready(command: Command) -> None:
 )
 def test_signals_take_everything_down(command: Command, moment: str, number: signal.Signals, code: int) -> None:
     """To the whole group as a terminal sends them, in the midst of the start or later, and however often they come."""
-    with (command.state.parent / "output").open("w+b") as output:
+    with (command.state.parent / "output").open("w+b") as output, _answering(number):
         foreground = subprocess.Popen(
             [*command.prefix, "up"],
             env=dict(command.environment),
@@ -99,6 +102,16 @@ def test_signals_take_everything_down(command: Command, moment: str, number: sig
         assert foreground.returncode == code, said.decode()
     assert command.running() == []
     assert command.state.exists()
+
+
+@contextlib.contextmanager
+def _answering(number: signal.Signals) -> Iterator[None]:
+    """Have programs that are started in here take a signal as by default, also where nohup runs the tests."""
+    before = signal.signal(number, signal.SIG_DFL if number == signal.SIGHUP else signal.getsignal(number))
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def test_newer_code_and_other_settings_start_the_operator_anew(command: Command, open_folder: Path) -> None:
