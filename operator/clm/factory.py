@@ -63,6 +63,7 @@ from clm.lifecycle.sealing_key import SealingKey
 from clm.lifecycle.secret_names import SecretNames
 from clm.lifecycle.spread import Spread
 from clm.lifecycle.storms import StormBreaker, StormLimits
+from clm.lifecycle.telling import Teller
 from clm.lifecycle.view import ClusterView, Key
 from clm.pki.tbs import ThrowawayKeys
 from clm.publishing import build_publishing
@@ -253,10 +254,10 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         known_keys=open_known_keys(settings),
         public_url=settings.public_url,
     )
+    statuses = StatusWriter(client)
     reconciler = Reconciler(
         settings=settings,
         view=view,
-        client=client,
         secret_watch=secret_watch,
         admission=admission,
         certifier=certifier,
@@ -269,10 +270,17 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         ),
         passwords=PasswordReader(client),
         ending=Ending(client=client, store=revocations, revoker=revoker, secrets=secrets, boundary=boundary),
-        statuses=StatusWriter(client),
-        metadata=metadata,
+        statuses=statuses,
+        teller=Teller(
+            settings=settings,
+            view=view,
+            client=client,
+            statuses=statuses,
+            metadata=metadata,
+            events=events,
+            clock=_utc_now,
+        ),
         outbox=outbox,
-        events=events,
         rsa_keys=rsa_keys,
         pace=pace,
         boundary=boundary,

@@ -16,8 +16,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from clm.cluster import paths
-from clm.cluster.events import ObjectRef
 from clm.errors import (
     ClmError,
     Conflict,
@@ -37,27 +35,22 @@ from clm.errors import (
 )
 from clm.lifecycle.contest import next_contest
 from clm.lifecycle.ending import is_deleted_to_revoke, is_revoked
-from clm.lifecycle.holds import Hold, failed_status, held_status, next_look, with_hold
-from clm.lifecycle.outages import Outages, outage_status
+from clm.lifecycle.holds import Hold, with_hold
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import (
     Refusal,
     changes,
     contested_status,
     ready_status,
-    refused_status,
     revoked_status,
     secret_of,
 )
-from clm.resources.audit import AuditRecord
 from clm.resources.records import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from clm.cluster.client import ApiClient
-    from clm.cluster.events import EventRecorder
     from clm.cluster.secret_watch import SecretWatch
     from clm.cluster.secrets import SecretVersion
     from clm.cluster.status import StatusWriter
@@ -69,10 +62,9 @@ if TYPE_CHECKING:
     from clm.lifecycle.publish import Publisher
     from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.rsa_keys import RsaKeys
+    from clm.lifecycle.telling import Teller
     from clm.lifecycle.view import ClusterView, Entry, Key
-    from clm.resources.audit import Action
     from clm.settings import Settings
-    from clm.storage.core.metadata import MetadataStore
     from clm.storage.secure.outbox import OutboxStore
 
 logger = logging.getLogger(__name__)
@@ -89,7 +81,6 @@ class Reconciler:
         *,
         settings: Settings,
         view: ClusterView,
-        client: ApiClient,
         secret_watch: SecretWatch,
         admission: Admission,
         certifier: Certifier,
@@ -97,9 +88,8 @@ class Reconciler:
         passwords: PasswordReader,
         ending: Ending,
         statuses: StatusWriter,
-        metadata: MetadataStore,
+        teller: Teller,
         outbox: OutboxStore,
-        events: EventRecorder,
         rsa_keys: RsaKeys,
         pace: RepairPace[Key],
         boundary: Boundary,
@@ -107,7 +97,6 @@ class Reconciler:
     ) -> None:
         self._settings = settings
         self._view = view
-        self._client = client
         self._secret_watch = secret_watch
         self._admission = admission
         self._certifier = certifier
@@ -115,14 +104,12 @@ class Reconciler:
         self._passwords = passwords
         self._ending = ending
         self._statuses = statuses
-        self._metadata = metadata
+        self._teller = teller
         self._outbox = outbox
-        self._events = events
         self._rsa_keys = rsa_keys
         self._pace = pace
         self._boundary = boundary
         self._clock = clock
-        self._outages = Outages()
 
     async def reconcile(self, key: Key, *, thorough: bool = False) -> Result:
         """Bring one Certificate on. `thorough` looks closely even where everything seems to stand."""
@@ -139,21 +126,21 @@ class Reconciler:
     async def _reconcile(self, key: Key, *, thorough: bool) -> Result:
         entry = self._view.get(key)
         if entry is None:
-            self._outages.over(key)
+            self._teller.outage_over(key)
             return Done()  # deleted: with deletionPolicy Retain the Secret and the certificate stay
         now = self._clock()
         if not thorough and self.settled(key, entry, now=now):
             entry.body = None
-            self._outages.over(key)
+            self._teller.outage_over(key)
             return self._done(entry, now)
         body = entry.body
         try:
-            body = body or await self._read(key)
+            body = body or await self._teller.read(key)
             result = Done() if body is None else await self._attempt(key, body, now, thorough=thorough)
         except Unavailable as error:
-            await self._tell_of_outage(key, body, error)
+            await self._teller.tell_of_outage(key, body, error)
             return RetryAfter(str(error))
-        self._outages.over(key)
+        self._teller.outage_over(key)
         return result
 
     async def _attempt(  # noqa: PLR0911 - one an outcome
@@ -163,27 +150,31 @@ class Reconciler:
         try:
             return await self._live_or_end(key, body, now, thorough=thorough)
         except NotOurs as conflict:
-            return await self._refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
+            return await self._teller.refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
         except InvalidInput as error:
-            return await self._refuse(key, body, Refusal("InvalidSpec", str(error)))
+            return await self._teller.refuse(key, body, Refusal("InvalidSpec", str(error)))
         except IssuanceFailed as error:
-            return await self._failed(key, body, error)
+            return await self._teller.failed(key, body, error)
         except (KeystorePasswordNotFound, KeystorePasswordInvalid) as error:
             # Nothing watches that Secret, so it is asked for again.
             waiting = isinstance(error, KeystorePasswordNotFound)
-            return await self._refuse(key, body, Refusal(type(error).__name__, str(error), waiting=waiting), retry=True)
+            return await self._teller.refuse(
+                key, body, Refusal(type(error).__name__, str(error), waiting=waiting), retry=True
+            )
         except Conflict as error:
-            await self._refresh(key)
+            await self._teller.refresh(key)
             return RetryAfter(str(error))
         except NotFound as error:
             # Deleted while it was worked on, and then forgotten; or only its Secret's namespace is going.
-            await self._refresh(key)
+            await self._teller.refresh(key)
             return RetryAfter(str(error))
         except (KeyPending, Unavailable):
             raise
         except ClmError as error:
             logger.error("%s: %s: %s", key, type(error).__name__, error)  # noqa: TRY400 - it is about the object
-            return await self._refuse(key, body, Refusal(type(error).__name__, str(error), waiting=True), retry=True)
+            return await self._teller.refuse(
+                key, body, Refusal(type(error).__name__, str(error), waiting=True), retry=True
+            )
 
     def settled(self, key: Key, entry: Entry, *, now: datetime) -> bool:
         """Tell whether the object and its Secret are as the last write of ours left them."""
@@ -232,15 +223,15 @@ class Reconciler:
         if isinstance(admitted, Refusal):
             if thorough and not admitted.waiting:
                 await self._certifier.finish_unwanted(owner, f"the object was refused: {admitted.reason}")
-            return await self._refuse(key, body, admitted)
+            return await self._teller.refuse(key, body, admitted)
         passwords = await self._passwords.read(key.namespace, admitted.spec.keystores)
         outcome = await self._certifier.certify(owner, body, admitted, now=now)
         if outcome is None:
             return RetryAfter("an earlier attempt was brought to its end", delay_s=0)
         if isinstance(outcome, Refusal):
-            return await self._refuse(key, body, outcome)
+            return await self._teller.refuse(key, body, outcome)
         if isinstance(outcome, Hold):
-            return await self._held(key, body, outcome)
+            return await self._teller.held(key, body, outcome)
         outcome = replace(outcome, passwords=passwords)
         known = secret_of(body)
         new = known is None
@@ -251,7 +242,7 @@ class Reconciler:
         except Refused as error:
             refusal = _secret_refused(admitted.spec.secret_name, error)
             for_good = isinstance(error, Invalid)
-            result = await self._refuse(key, body, refusal, retry=not for_good)
+            result = await self._teller.refuse(key, body, refusal, retry=not for_good)
             if for_good and isinstance(result, Done):
                 # What can be done is done, until the object or its Secret changes; the relay would try the same again.
                 await self._outbox.finish(outcome.id)
@@ -266,7 +257,7 @@ class Reconciler:
         await self._outbox.finish(outcome.id)
         self._boundary("publish.outbox-cleared")
         if new:
-            self._say(
+            self._teller.say(
                 key, body, "Normal", "Issued", f"Certificate with serial {outcome.facts.serial_number.hex()} issued"
             )
         return self._done(entry, now)
@@ -277,7 +268,7 @@ class Reconciler:
             repairs, status = self._pace.repairs(key), body.get("status") or {}
             contest = next_contest(status, changed_by=error.changed_by, repairs=repairs, now=now)
             await self._write_status(key, body, changes(body, contested_status(body, contest, now=now)))
-        await self._refresh(key)
+        await self._teller.refresh(key)
         return RetryAfter(str(error), delay_s=self._pace.delay_s(key))
 
     async def _end(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
@@ -285,16 +276,18 @@ class Reconciler:
         owner = self._owner(key, body)
         if is_deleted_to_revoke(body):
             revoked = await self._ending.delete(owner, body)
-            self._say(key, body, "Normal", "Revoked", f"{revoked} certificates revoked, since the object was deleted")
+            self._teller.say(
+                key, body, "Normal", "Revoked", f"{revoked} certificates revoked, since the object was deleted"
+            )
             return Done()
         ended = await self._ending.revoke(owner, body)
         if isinstance(ended, Refusal):
-            return await self._refuse(key, body, ended)
+            return await self._teller.refuse(key, body, ended)
         status = changes(body, revoked_status(body, ended, now=now))
         if status:
             _, entry = self._view.put(await self._statuses.write(body, status))
             entry.body = None
-            self._say(key, body, "Normal", "Revoked", ended.message)
+            self._teller.say(key, body, "Normal", "Revoked", ended.message)
         self._boundary("revoke.status-written")
         if thorough and await self._finished_unwanted(owner):
             await self._ending.revoke(owner, body)
@@ -329,91 +322,6 @@ class Reconciler:
             entry.body = None
         return entry
 
-    async def _refuse(self, key: Key, body: dict[str, Any], refusal: Refusal, *, retry: bool = False) -> Result:
-        status = changes(body, refused_status(body, refusal, now=self._clock()))
-        act: Action | None = None if refusal.waiting else "certificate.refuse"
-        then = RetryAfter(refusal.message) if retry else Done()
-        return await self._tell(key, body, status, refusal, act=act, then=then)
-
-    async def _failed(self, key: Key, body: dict[str, Any], error: IssuanceFailed) -> Result:
-        """Count the failure, and have the next attempt wait."""
-        now = self._clock()
-        logger.warning("%s: the issuance failed: %s", key, error)
-        status, hold = failed_status(body, error, now=now)
-        said = Refusal(error.reason, error.message)
-        then = Done(next_look(body, hold, now=now))
-        return await self._tell(key, body, changes(body, status), said, act="certificate.fail", then=then)
-
-    async def _held(self, key: Key, body: dict[str, Any], hold: Hold) -> Result:
-        """Wait until the time that is known, or until something changes."""
-        now = self._clock()
-        status = changes(body, held_status(body, hold, now=now))
-        said = Refusal(hold.kind, hold.message, waiting=True)
-        act: Action | None = "certificate.suspend" if hold.kind == "IssuanceSuspended" else None
-        return await self._tell(key, body, status, said, act=act, then=Done(next_look(body, hold, now=now)))
-
-    async def _tell(
-        self, key: Key, body: dict[str, Any], status: dict[str, Any], said: Refusal, *, act: Action | None, then: Result
-    ) -> Result:
-        """Put something into the status, the audit log and an Event, where it is not said already."""
-        try:
-            if status:
-                if act is not None:
-                    await self._metadata.audit(self._audit(key, body, act, said))
-                self._view.put(await self._statuses.write(body, status))
-                self._say(key, body, "Normal" if said.waiting else "Warning", said.reason, said.message)
-        except Conflict as error:
-            await self._refresh(key)
-            return RetryAfter(str(error))
-        except NotFound:
-            await self._refresh(key)
-            return Done()
-        except Refused as error:
-            logger.warning("%s: %s: the status was refused: %s", key, said.reason, error)
-            return RetryAfter(str(error))
-        return then
-
-    async def _tell_of_outage(self, key: Key, body: dict[str, Any] | None, error: Unavailable) -> None:
-        now = self._clock()
-        lasted_s, after_s = self._outages.lasted_s(key, now), self._settings.outage_report_after_s
-        status = outage_status(body, error, lasted_s=lasted_s, report_after_s=after_s, now=now) if body else {}
-        if body is None or not status:
-            return
-        try:
-            self._view.put(await self._statuses.write(body, status))
-        except Conflict:
-            await self._refresh(key)
-        except ClmError as failure:
-            logger.warning("%s: waits since %.0f s: %s; nor can its status say so: %s", key, lasted_s, error, failure)
-
-    def _audit(self, key: Key, body: dict[str, Any], act: Action, said: Refusal) -> AuditRecord:
-        return AuditRecord(
-            organization_id=self._settings.organization_id,
-            action=act,
-            object_type="certificate-object",
-            object_id=body["metadata"]["uid"],
-            outcome="failure" if act == "certificate.fail" else "denied",
-            reason=said.reason,
-            details={
-                "object": str(key),
-                "generation": body["metadata"]["generation"],
-                "message": said.message[:2000],
-            },
-        )
-
-    async def _read(self, key: Key) -> dict[str, Any] | None:
-        body = await self._client.get(paths.certificate(*key))
-        if body is not None:
-            self._view.put(body)
-        return body
-
-    async def _refresh(self, key: Key) -> None:
-        """Take in the object as it is now; its event may be long in coming."""
-        try:
-            await self._read(key)
-        except Unavailable:
-            return
-
     def _owner(self, key: Key, body: Mapping[str, Any]) -> Owner:
         return Owner(self._settings.cluster_id, UUID(body["metadata"]["uid"]), key.namespace, key.name)
 
@@ -421,10 +329,6 @@ class Reconciler:
         if entry.next_look_at == float("inf"):
             return Done()
         return Done(max(entry.next_look_at - now.timestamp(), 0.0), recorded=entry.look_is_recorded)
-
-    def _say(self, key: Key, body: dict[str, Any], type: str, reason: str, note: str) -> None:  # noqa: A002
-        about = ObjectRef(kind="Certificate", namespace=key.namespace, name=key.name, uid=body["metadata"]["uid"])
-        self._events.record(about, type, reason, note)  # type: ignore[arg-type]
 
 
 def _secret_refused(name: str, error: Refused) -> Refusal:
