@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clm.cluster import paths
 from clm.cluster.client import METADATA_ONLY
-from clm.errors import ClmError
+from clm.errors import ClmError, Forbidden, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,14 @@ class PasswordWatch:
             for name, version in entry.password_secrets if entry.ready else ():
                 users[key.namespace, name].append((key, version))
         for (namespace, name), known in users.items():
-            found = await self._client.get(paths.secret(namespace, name), accept=METADATA_ONLY)
+            try:
+                found = await self._client.get(paths.secret(namespace, name), accept=METADATA_ONLY)
+            except ClmError as error:
+                if isinstance(error, Unavailable) and not isinstance(error, Forbidden):
+                    raise
+                # Those behind it have nothing to do with what is wrong with this one.
+                logger.warning("the Secret %s/%s with a password is asked for later: %s", namespace, name, error)
+                continue
             current = found["metadata"]["resourceVersion"] if found is not None else None
             for key, used in known:
                 if current != used:

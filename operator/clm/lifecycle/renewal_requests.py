@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from clm.cluster import paths
-from clm.errors import ClmError, InvalidInput, NotFound, Unavailable
+from clm.errors import ClmError, Forbidden, InvalidInput, NotFound, Unavailable
 from clm.lifecycle.renewal import RENEW_REQUESTED_AT, is_answered, renew_requested_at
 from clm.lifecycle.view import Key
 from clm.pki.tbs import BACKDATE
@@ -71,6 +71,8 @@ async def select(client: ApiClient, selection: Selection) -> list[Mapping[str, A
         except Unavailable:
             raise
         except ClmError as error:
+            if not selection.labels:
+                raise
             raise InvalidInput("--selector", str(error)) from error
         found.extend(page.get("items") or ())
         following = page["metadata"].get("continue")
@@ -99,6 +101,10 @@ async def ask(client: ApiClient, body: Mapping[str, Any] | Key, *, now: datetime
         await client.merge_patch(paths.certificate(*key), {"metadata": {"annotations": {RENEW_REQUESTED_AT: text}}})
     except NotFound:
         return Asked(key, "refused", "it was deleted meanwhile")
+    except Forbidden as error:
+        return Asked(key, "refused", str(error))  # the next one's namespace may grant it
+    except Unavailable:
+        raise
     except ClmError as error:
         return Asked(key, "refused", str(error))
     return Asked(key, "asked", "", moment.replace(microsecond=0), status.revision, status.not_after)

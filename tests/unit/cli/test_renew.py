@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
 
 from clm.cli.renew import renew
+from clm.errors import ClmError, ClusterUnavailable, Forbidden, Invalid, InvalidInput
 from clm.lifecycle.renewal import RENEW_REQUESTED_AT
-from clm.lifecycle.renewal_requests import Asked, became, why_not
+from clm.lifecycle.renewal_requests import Asked, Selection, ask, became, select, why_not
 from clm.lifecycle.view import Key
 from clm.pki.tbs import BACKDATE
 
@@ -102,3 +104,32 @@ def test_a_command_that_makes_no_sense(arguments: list[str], told: str) -> None:
     result = CliRunner().invoke(renew, arguments)
     assert result.exit_code == 2
     assert told in result.output
+
+
+class _Failing:
+    """An API server that answers every request with one error."""
+
+    def __init__(self, error: ClmError) -> None:
+        self._error = error
+
+    async def request(self, *_: Any, **__: Any) -> dict[str, Any]:
+        raise self._error
+
+    merge_patch = request
+
+
+def test_an_outage_is_no_refusal() -> None:
+    """What the API server refuses is told of that Certificate; where it is away the rest is not called refused."""
+    refused = asyncio.run(ask(cast("Any", _Failing(Forbidden("no right"))), _body(), now=NOW))
+    assert (refused.outcome, refused.why) == ("refused", "no right")
+    with pytest.raises(ClusterUnavailable, match="503"):
+        asyncio.run(ask(cast("Any", _Failing(ClusterUnavailable("503"))), _body(), now=NOW))
+
+
+def test_the_selector_is_blamed_only_where_there_is_one() -> None:
+    """Any other way of selecting has its own error."""
+    client = cast("Any", _Failing(Invalid("400")))
+    with pytest.raises(InvalidInput, match="--selector: 400"):
+        asyncio.run(select(client, Selection(labels="a in")))
+    with pytest.raises(Invalid, match=r"^400$"):
+        asyncio.run(select(client, Selection(policy="p")))
