@@ -94,12 +94,38 @@ class CrlRounds:
             for key_id, known in cas.items()
             if key_id not in self.cas and COMPLETE in known.states
         }
-        for key_id in await self._revoked.behind(new) if new else ():
-            cas[key_id].behind = True
-        for key_id, former in self.cas.items():
-            if former.behind and key_id in cas:
-                cas[key_id].behind = True
+        behind = await self._revoked.behind(new) if new else set()
+        gone_back = {key_id for key_id, former in self.cas.items() if key_id in cas and _went_back(former, cas[key_id])}
+        for key_id, known in cas.items():
+            former = self.cas.get(key_id)
+            known.behind = key_id in behind | gone_back or (former is not None and former.behind)
+        # Where the CRLs of one CA went back, so did what is said of all others, of those without CRLs, too.
+        await self._announce_again(
+            [key_id for key_id in cas if gone_back or key_id not in self.cas], behind | gone_back
+        )
         self.cas = cas
+
+    async def _announce_again(self, looked_at: list[uuid.UUID], behind: set[uuid.UUID]) -> None:
+        """Have what OCSP lacks of these CAs announced again, of those that are `behind` or of which it knows fewer."""
+        if not looked_at:
+            return
+        recorded, told = await self._revoked.counts(looked_at), await self._store.revocation_counts(looked_at)
+        for key_id in looked_at:
+            if key_id in behind or recorded.get(key_id, 0) > told.get(key_id, 0):
+                await self._announce_missing(key_id)
+
+    async def _announce_missing(self, key_id: uuid.UUID) -> None:
+        count, after, now = 0, b"", self._clock()
+        while page := await self._revoked.page(key_id, after=after, since=now):
+            told = await self._store.told(key_id, [row.serial_number for row in page])
+            missing = [row for row in page if told.get(row.serial_number) != row.reason_code]
+            if missing:
+                await self._revoked.announce_again(missing)
+            count += len(missing)
+            after = page[-1].serial_number
+        if count:
+            name = self.rows[key_id].name
+            logger.warning("%s: OCSP did not know %d of its revocations; they are announced again", name, count)
 
     async def due(self) -> list[Known]:
         """List the CAs of which something is due, those with new revocations first. Raises DatabaseUnavailable."""
@@ -149,6 +175,18 @@ class CrlRounds:
     def _is_settled(known: Known, now: datetime) -> bool:
         changed = known.ca.row.updated_at
         return changed is not None and now - changed > _SETTLED
+
+
+def _went_back(former: Known, now: Known) -> bool:
+    """Tell whether CRLs that stood are gone or older than they were: another clm_core_db answers, a replica or a copy.
+
+    Partitions of a former scheme may go.
+    """
+    current = set(current_parts(now.ca.row))
+    return any(
+        now.states[part].crl_number < state.crl_number if part in now.states else part in current
+        for part, state in former.states.items()
+    )
 
 
 def _issuer(row: IssuerRow, key: SigningKey) -> Issuer:

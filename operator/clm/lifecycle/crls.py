@@ -133,7 +133,9 @@ class CrlPublisher:
             return known
         entries = RevokedEntries()
         after = b""
-        while page := await self._revoked.page(key_id, after=after):
+        # What expired before every CRL that stands was on one that was later than its end, and is on none any more.
+        since = min((state.this_update for state in states.values()), default=None)
+        while page := await self._revoked.page(key_id, after=after, since=since):
             await asyncio.to_thread(entries.put, page, throwaway=self._throwaway)
             after = page[-1].serial_number
         entries.numbers = standing

@@ -12,14 +12,22 @@ import pytest
 
 from clm.errors import CrlOvertaken, KeyNotActive
 from clm.resources.authority import AuthoritySpec, CrlSpec
-from tests.integration.issuance.workshop import Crash, crash_at
+from tests.integration.issuance.workshop import ORGANIZATION, Crash, crash_at
 from tests.integration.publishing.press import DAY, serial_of
 
 if TYPE_CHECKING:
+    import uuid
+
     from tests.integration.publishing.conftest import Printer
     from tests.integration.publishing.press import Press
 
 SHARDED = AuthoritySpec(crl=CrlSpec(shards=4), ocsp=True)
+
+_TELL = """
+INSERT INTO clm_status.revocations
+    (issuer_key_id, serial_number, organization_id, certificate_id, reason_code, revoked_at, not_after)
+VALUES (%s, %s, %s, %s, %s, now(), now() + interval '1 day')
+"""
 
 
 def test_a_revocation_is_on_the_next_crl(printer: Printer) -> None:
@@ -197,6 +205,73 @@ def test_a_restored_crl_is_replaced_at_once(printer: Printer) -> None:
         assert await press.serials() == await press.serials(4, serial_of(web) % 4) == {serial_of(web)}
         assert await press.number() > last
         assert await press.round(restarted) == 0
+
+    printer(act)
+
+
+@pytest.mark.parametrize("authority", [AuthoritySpec(crl=CrlSpec(), ocsp=True), AuthoritySpec(crl=None, ocsp=True)])
+def test_ocsp_is_told_again_what_a_restore_has_lost(printer: Printer, authority: AuthoritySpec) -> None:
+    """Also of a CA without CRLs. What is known, and what has expired, is not announced again, nor at the next start."""
+
+    async def announced_again(press: Press) -> set[uuid.UUID]:
+        await press.rounds().refresh()
+        return {row["id"] for row in await press.shop.query("SELECT id FROM clm_work.outbox")}
+
+    async def act(press: Press) -> None:
+        await press.announce(authority)
+        lost, changed, known = [await press.leaf(name) for name in ("lost", "changed", "known")]
+        await press.shop.query("DELETE FROM clm_work.outbox")
+        for issued, reason in ((changed, 4), (known, 1)):
+            await press.query(_TELL, press.root.key_id, issued.facts.serial_number, ORGANIZATION, issued.id, reason)
+        for issued in (lost, changed, known):
+            await press.revoke(issued)
+        await press.round(press.rounds())
+        assert await announced_again(press) == {lost.id, changed.id}
+        await press.shop.query("DELETE FROM clm_work.outbox")
+        await press.query(_TELL, press.root.key_id, lost.facts.serial_number, ORGANIZATION, lost.id, 1)
+        assert await announced_again(press) == set()
+
+    printer(act)
+
+
+def test_a_core_database_that_goes_back_is_noticed_while_it_runs(printer: Printer) -> None:
+    """As at a failover to a replica that lags: an older CRL, or none, is replaced, and OCSP is told again."""
+
+    async def act(press: Press) -> None:
+        rounds = press.rounds()
+        web = await press.leaf("web")
+        await press.revoke(web)
+        await press.round(rounds)
+        await press.shop.query("DELETE FROM clm_work.outbox")
+        assert await press.round(rounds) == 0
+        await press.query("UPDATE clm_status.crls SET crl_number = crl_number - 1")
+        assert await press.round(rounds) == 1
+        assert [row["id"] for row in await press.shop.query("SELECT id FROM clm_work.outbox")] == [web.id]
+        await press.shop.query("DELETE FROM clm_work.outbox")
+        await press.query("DELETE FROM clm_status.crls")
+        assert await press.round(rounds) == 1
+        assert [row["id"] for row in await press.shop.query("SELECT id FROM clm_work.outbox")] == [web.id]
+        assert await press.round(rounds) == 0
+
+    printer(act)
+
+
+def test_what_expired_before_every_crl_is_not_read(printer: Printer) -> None:
+    """A start reads what is listed, and what ended since the oldest CRL that stands: that is listed once more."""
+
+    async def act(press: Press) -> None:
+        web = await press.leaf("web")
+        await press.revoke(web)
+        await press.round(press.rounds())
+        end = web.facts.not_after
+        for since, expected in ((end, 1), (end + timedelta(seconds=1), 0), (None, 1)):
+            assert len(await press.revoked.page(press.root.key_id, after=b"", since=since)) == expected
+        press.ahead = end - press.now() + timedelta(minutes=1)
+        await press.round(press.rounds())
+        assert await press.serials() == {serial_of(web)}
+        press.ahead += DAY
+        await press.round(press.rounds())
+        assert await press.serials() == set()
 
     printer(act)
 

@@ -79,6 +79,17 @@ _DROP_REVOCATIONS = """
 DELETE FROM clm_status.revocations WHERE not_after < clock_timestamp() - interval '1 day'
 """
 
+_COUNTS = """
+SELECT issuer_key_id, count(*) FROM clm_status.revocations
+WHERE issuer_key_id = ANY(%(issuer_keys)b) AND not_after > now()
+GROUP BY issuer_key_id
+"""
+
+_TOLD = """
+SELECT serial_number, reason_code FROM clm_status.revocations
+WHERE issuer_key_id = %(issuer_key_id)b AND serial_number = ANY(%(serials)b)
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerRow:
@@ -198,6 +209,18 @@ class CrlStore:
         async with self._database.connection() as connection:
             values = {"issuer_keys": list(issuer_keys), "now": now}
             return (await connection.execute(_DROP, values)).rowcount
+
+    async def revocation_counts(self, issuer_keys: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+        """How many unexpired certificates of each of these CAs OCSP knows as revoked; a CA without any is left out."""
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_COUNTS, {"issuer_keys": list(issuer_keys)})
+            return dict(await cursor.fetchall())
+
+    async def told(self, issuer_key_id: uuid.UUID, serials: Sequence[bytes]) -> dict[bytes, int]:
+        """Which of these serial numbers OCSP knows as revoked, and the reason code of each."""
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_TOLD, {"issuer_key_id": issuer_key_id, "serials": list(serials)})
+            return dict(await cursor.fetchall())
 
     async def drop_expired_revocations(self) -> int:
         """Drop revocations of certificates that expired a day ago; returns how many went."""

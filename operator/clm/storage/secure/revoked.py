@@ -37,17 +37,14 @@ _COLUMNS = """
 r.id, r.serial_number, r.reason_code, r.revoked_at, r.invalidity_date, c.not_after, r.created_at
 """
 
+# The limit counts what is given, so that only the last page is a short one.
 _PAGE = f"""
 SELECT {_COLUMNS}
-FROM (
-    SELECT id, serial_number, reason_code, revoked_at, invalidity_date, created_at, certificate_id
-    FROM certificate_revocations
-    WHERE issuer_key_id = %(issuer_key_id)b AND serial_number > %(after)b
-    ORDER BY serial_number
-    LIMIT {PAGE}
-) AS r
-JOIN certificates c ON c.id = r.certificate_id
+FROM certificate_revocations r JOIN certificates c ON c.id = r.certificate_id
+WHERE r.issuer_key_id = %(issuer_key_id)b AND r.serial_number > %(after)b
+  AND c.not_after >= coalesce(%(since)s::timestamptz, '-infinity')
 ORDER BY r.serial_number
+LIMIT {PAGE}
 """  # noqa: S608 - constants only
 
 _UNPUBLISHED = f"""
@@ -69,6 +66,19 @@ SELECT standing.id FROM unnest(%(ids)b::uuid[], %(moments)s::timestamptz[]) AS s
 WHERE EXISTS (
     SELECT FROM certificate_revocations r
     WHERE r.issuer_key_id = standing.id AND r.published_at > standing.this_update)
+"""
+
+_COUNTS = """
+SELECT r.issuer_key_id, count(*)
+FROM certificate_revocations r JOIN certificates c ON c.id = r.certificate_id
+WHERE r.issuer_key_id = ANY(%(ids)b) AND c.not_after > now()
+GROUP BY r.issuer_key_id
+"""
+
+_ANNOUNCE_AGAIN = """
+INSERT INTO clm_work.outbox (id, organization_id, next_attempt_at)
+SELECT certificate_id, organization_id, now() FROM certificate_revocations WHERE id = ANY(%(ids)b)
+ON CONFLICT (id) DO NOTHING
 """
 
 # What was given another reason since it was read is not published yet.
@@ -139,9 +149,23 @@ class RevokedStore:
             await cursor.execute(_WAITING, {"ids": list(ids)})
             return {row[0] for row in await cursor.fetchall()}
 
-    async def page(self, issuer_key_id: uuid.UUID, *, after: bytes) -> list[RevokedRow]:
-        """Revocations of one CA in order of their serial numbers, those above one of them."""
-        return await self._rows(_PAGE, {"issuer_key_id": issuer_key_id, "after": after})
+    async def page(self, issuer_key_id: uuid.UUID, *, after: bytes, since: datetime | None) -> list[RevokedRow]:
+        """Revocations of one CA in order of their serial numbers, those above one of them.
+
+        Without those of certificates that expired before `since`.
+        """
+        return await self._rows(_PAGE, {"issuer_key_id": issuer_key_id, "after": after, "since": since})
+
+    async def counts(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, int]:
+        """How many unexpired certificates of each of these CAs are revoked; a CA without any is left out."""
+        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
+            await cursor.execute(_COUNTS, {"ids": list(ids)})
+            return dict(await cursor.fetchall())
+
+    async def announce_again(self, rows: Sequence[RevokedRow]) -> None:
+        """Have the relay announce these revocations once more, in one commit."""
+        async with self._database.connection() as connection:
+            await connection.execute(_ANNOUNCE_AGAIN, {"ids": [row.id for row in rows]})
 
     async def unpublished(self, issuer_key_id: uuid.UUID, *, after: uuid.UUID) -> list[RevokedRow]:
         """Revocations of one CA that wait to be published, in order of their ids, those above one of them."""
