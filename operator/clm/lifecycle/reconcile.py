@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from clm.errors import (
+    AlreadyExists,
     ClmError,
     Conflict,
     Invalid,
@@ -150,7 +151,11 @@ class Reconciler:
         try:
             return await self._live_or_end(key, body, now, thorough=thorough)
         except NotOurs as conflict:
-            return await self._teller.refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
+            result = await self._teller.refuse(key, body, Refusal("SecretConflict", str(conflict)), retry=True)
+            return self._slowly(key, body, result)
+        except AlreadyExists as error:
+            await self._teller.refresh(key)
+            return self._slowly(key, body, RetryAfter(str(error)))
         except InvalidInput as error:
             return await self._teller.refuse(key, body, Refusal("InvalidSpec", str(error)))
         except IssuanceFailed as error:
@@ -270,6 +275,12 @@ class Reconciler:
             await self._write_status(key, body, changes(body, contested_status(body, contest, now=now)))
         await self._teller.refresh(key)
         return RetryAfter(str(error), delay_s=self._pace.delay_s(key))
+
+    def _slowly(self, key: Key, body: Mapping[str, Any], result: Result) -> Result:
+        """Retry in the pace of repairs where the Secret had been ours: to replace it gains no more than to edit it."""
+        if secret_of(body) is None or not isinstance(result, RetryAfter):
+            return result
+        return replace(result, delay_s=self._pace.delay_s(key))
 
     async def _end(self, key: Key, body: dict[str, Any], now: datetime, *, thorough: bool) -> Result:
         """Revoke what was issued; of an object that is being deleted, also let go of it."""
