@@ -376,7 +376,9 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             survey=SecureSurvey(secure, cluster_id=settings.cluster_id),
             metrics=IntegrityMetrics(metrics.registry),
         ),
-        password_watch=PasswordWatch(view=view, client=dependencies.watch_client, changed=certificates.look_closely),
+        password_watch=PasswordWatch(
+            view=view, client=dependencies.watch_client, changed=certificates.look_closely, clock=time.monotonic
+        ),
         key_states=KeyStateController(
             store=KeyActStore(secure, **audit),
             authorities=authorities,

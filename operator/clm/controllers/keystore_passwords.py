@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clm.cluster import paths
 from clm.cluster.client import METADATA_ONLY
 from clm.errors import ClmError, Forbidden, Unavailable
+from clm.lifecycle.repair_pace import QUIET_S, delay_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +27,20 @@ logger = logging.getLogger(__name__)
 
 
 class PasswordWatch:
-    """Asks one after the other. `changed(key)` is told of each Certificate whose keystores have another password."""
+    """Asks one after the other. `changed(key)` is told of each Certificate whose keystores have another password.
 
-    def __init__(self, *, view: ClusterView, client: ApiClient, changed: Callable[[Key], None]) -> None:
+    A Secret that never rests has its Certificates told of ever more slowly, as repairs are made. `clock` is monotonic,
+    in seconds.
+    """
+
+    def __init__(
+        self, *, view: ClusterView, client: ApiClient, changed: Callable[[Key], None], clock: Callable[[], float]
+    ) -> None:
         self._view = view
         self._client = client
         self._changed = changed
+        self._clock = clock
+        self._told: dict[Key, tuple[int, float]] = {}
 
     async def run(self, *, interval_s: float) -> None:
         """Ask again and again, until cancelled."""
@@ -49,6 +58,7 @@ class PasswordWatch:
             # What is not Ready looks again by itself.
             for name, version in entry.password_secrets if entry.ready else ():
                 users[key.namespace, name].append((key, version))
+        self._told = {key: told for key, told in self._told.items() if self._view.get(key) is not None}
         for (namespace, name), known in users.items():
             try:
                 found = await self._client.get(paths.secret(namespace, name), accept=METADATA_ONLY)
@@ -60,6 +70,16 @@ class PasswordWatch:
                 continue
             current = found["metadata"]["resourceVersion"] if found is not None else None
             for key, used in known:
-                if current != used:
+                if current != used and self._is_due(key):
                     logger.info("%s: the Secret %s with the password of its keystore has changed", key, name)
                     self._changed(key)
+
+    def _is_due(self, key: Key) -> bool:
+        """Tell whether a Certificate may be told of a change, and note that it is."""
+        now = self._clock()
+        count, due = self._told.get(key, (0, now))
+        if now < due:
+            return False
+        count = 1 if now - due > QUIET_S else count + 1
+        self._told[key] = count, now + delay_after_s(count)
+        return True

@@ -29,9 +29,11 @@ class _Answers:
 
 def _told(first: ClmError) -> list[Key]:
     entry = SimpleNamespace(ready=True, password_secrets=(("password", "1"),))
-    view = SimpleNamespace(items=lambda: [(FIRST, entry), (SECOND, entry)])
+    view = SimpleNamespace(items=lambda: [(FIRST, entry), (SECOND, entry)], get=lambda _: entry)
     told: list[Key] = []
-    watch = PasswordWatch(view=cast("Any", view), client=cast("Any", _Answers(first)), changed=told.append)
+    watch = PasswordWatch(
+        view=cast("Any", view), client=cast("Any", _Answers(first)), changed=told.append, clock=lambda: 0.0
+    )
     asyncio.run(watch.look())
     return told
 
@@ -46,3 +48,25 @@ def test_an_outage_ends_the_round() -> None:
     """The others would be asked in vain."""
     with pytest.raises(ClusterUnavailable):
         _told(ClusterUnavailable("500"))
+
+
+def test_a_secret_that_never_rests_is_followed_ever_more_slowly() -> None:
+    """Another version each minute for a day; after quiet hours a change is told at once again."""
+    now = 0.0
+    entry = SimpleNamespace(ready=True, password_secrets=(("password", "1"),))
+    view = SimpleNamespace(items=lambda: [(SECOND, entry)], get=lambda _: entry)
+    told: list[float] = []
+    watch = PasswordWatch(
+        view=cast("Any", view),
+        client=cast("Any", _Answers(ClusterUnavailable("503"))),
+        changed=lambda _: told.append(now),
+        clock=lambda: now,
+    )
+    while now < 86_400:
+        asyncio.run(watch.look())
+        now += 60.0
+    assert told[:3] == [0.0, 60.0, 120.0]
+    assert max(sum(1 for moment in told if since <= moment < since + 3600) for since in told) <= 4
+    now += 10_000.0
+    asyncio.run(watch.look())
+    assert told[-1] == now
