@@ -44,6 +44,8 @@ _MOST_AN_HOUR = 120
 """Certificates for one CA: far more than replicas need. What is above waits, so that a flood costs no more."""
 _HOUR_S = 3600.0
 _TRIES = 3
+_LEFT_OUT_S = 30.0
+"""So long nothing is asked of a CA that could not sign, as while its key is suspended."""
 
 
 def responder_owner(cluster_id: uuid.UUID, namespace: str, request_id: uuid.UUID) -> Owner:
@@ -87,18 +89,20 @@ class OcspCertificates:
         self._clock = clock
         self._monotonic = monotonic
         self._issued: defaultdict[uuid.UUID, deque[float]] = defaultdict(deque)
+        self._left_out: dict[uuid.UUID, float] = {}
+        self._told: dict[uuid.UUID, str] = {}
 
     async def answer(self, cas: Mapping[uuid.UUID, PublishingCa]) -> int:
         """Answer what waits for these CAs; returns how many were certified.
 
         Raises an Unavailable, and ends there: it is away for all that follow, too.
         """
-        open_to = [key_id for key_id in cas if self._has_room(key_id)]
+        open_to = [key_id for key_id in cas if self._is_open(key_id)]
         if not open_to:
             return 0
         count = 0
         for request in await self._store.waiting(open_to, limit=_BATCH):
-            if self._has_room(request.issuer_key_id):
+            if self._is_open(request.issuer_key_id):
                 count += await self._attempt(request, cas[request.issuer_key_id])
         return count
 
@@ -116,8 +120,9 @@ class OcspCertificates:
             await self._store.refuse(request.id, str(error)[:500])
             return False
         except ClmError as error:
-            logger.warning("responder %s is certified by %s later: %s", request.origin, ca.row.name, error)
+            self._leave_out(request, ca, str(error))
             return False
+        self._told.pop(request.issuer_key_id, None)
         self._issued[request.issuer_key_id].append(self._monotonic())
         await self._store.answer(request.id, certificate, certificate_facts(certificate).not_after)
         logger.info("responder %s may answer for %s", request.origin, ca.row.name)
@@ -182,8 +187,17 @@ class OcspCertificates:
             responder=True,
         )
 
-    def _has_room(self, key_id: uuid.UUID) -> bool:
+    def _leave_out(self, request: OcspRequest, ca: PublishingCa, why: str) -> None:
+        key_id = request.issuer_key_id
+        self._left_out[key_id] = self._monotonic() + _LEFT_OUT_S
+        if self._told.get(key_id) != why:
+            self._told[key_id] = why
+            logger.warning("responder %s is certified by %s later: %s", request.origin, ca.row.name, why)
+
+    def _is_open(self, key_id: uuid.UUID) -> bool:
         issued, now = self._issued[key_id], self._monotonic()
+        if now < self._left_out.get(key_id, now):
+            return False
         while issued and now - issued[0] > _HOUR_S:
             issued.popleft()
         return len(issued) < _MOST_AN_HOUR

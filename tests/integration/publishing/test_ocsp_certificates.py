@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from datetime import timedelta
@@ -20,6 +21,8 @@ from clm.storage.core.ocsp_requests import OcspRequestStore
 from tests.integration.issuance.workshop import ORGANIZATION, Crash, crash_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clm.lifecycle.crl_schedule import PublishingCa
     from tests.integration.publishing.conftest import Printer
     from tests.integration.publishing.press import Press
@@ -37,7 +40,9 @@ def request(key: ec.EllipticCurvePrivateKey) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
-def certificates(press: Press, *, boundary: str = "") -> OcspCertificates:
+def certificates(
+    press: Press, *, boundary: str = "", monotonic: Callable[[], float] = time.monotonic
+) -> OcspCertificates:
     """Make the part that answers; `boundary` is where it dies."""
     return OcspCertificates(
         store=OcspRequestStore(press.core),
@@ -50,7 +55,7 @@ def certificates(press: Press, *, boundary: str = "") -> OcspCertificates:
         namespace="clm-system",
         lifetime=LIFETIME,
         clock=press.now,
-        monotonic=time.monotonic,
+        monotonic=monotonic,
     )
 
 
@@ -185,6 +190,37 @@ def test_a_flood_waits(printer: Printer, monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(await OcspRequestStore(press.core).waiting([press.root.key_id], limit=10)) == 2
 
     printer(act)
+
+
+def test_a_ca_that_cannot_sign_keeps_no_other_waiting(printer: Printer, caplog: pytest.LogCaptureFixture) -> None:
+    """However many ask it, and first: it is left out for half a minute, and told of once."""
+    at = [0.0]
+    state = "UPDATE encryption_keys SET state = %s, state_reason = 'drill' WHERE id = %s"
+
+    async def act(press: Press) -> None:
+        issuing = await press.shop.intermediate(press.root, press.shop.owner("issuing"))
+        below = dataclasses.replace(press, root=issuing)
+        await below.announce()
+        await press.shop.query(state, "suspended", press.root.key_id)
+        csr = request(ec.generate_private_key(ec.SECP256R1()))
+        for _ in range(25):
+            await ask(press, csr)
+        other = await ask(below, csr)
+        answering = certificates(press, monotonic=lambda: at[0])
+        cas = await ca_of(press)
+        assert set(cas) == {press.root.key_id, issuing.key_id}
+        assert await answering.answer(cas) == 1
+        assert (await answered(press, other))["certificate"] is not None
+        assert await answering.answer(cas) == 0
+        at[0] = 31.0
+        assert await answering.answer(cas) == 0
+        await press.shop.query(state, "active", press.root.key_id)
+        assert await answering.answer(cas) == 0
+        at[0] = 62.0
+        assert await answering.answer(cas) > 0
+
+    printer(act)
+    assert len([record for record in caplog.records if " later: " in record.message]) == 1
 
 
 def test_old_requests_go(printer: Printer) -> None:

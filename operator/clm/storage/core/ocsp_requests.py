@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from clm.storage.database import Database
 
+# The oldest of every CA come before the second of any: so no CA keeps others waiting, however many ask it.
 _WAITING = """
-SELECT id, issuer_key_id, csr, origin
-FROM clm_status.ocsp_responders
-WHERE certificate IS NULL AND refused_reason IS NULL AND issuer_key_id = ANY(%(issuer_keys)b)
-ORDER BY requested_at
+SELECT r.id, r.issuer_key_id, r.csr, r.origin
+FROM unnest(%(issuer_keys)b::uuid[]) AS ca (id)
+CROSS JOIN LATERAL (
+    SELECT id, issuer_key_id, csr, origin, requested_at, row_number() OVER (ORDER BY requested_at) AS place
+    FROM clm_status.ocsp_responders
+    WHERE issuer_key_id = ca.id AND certificate IS NULL AND refused_reason IS NULL
+    ORDER BY requested_at LIMIT %(limit)s) AS r
+ORDER BY r.place, r.requested_at
 LIMIT %(limit)s
 """
 
@@ -57,7 +62,7 @@ class OcspRequestStore:
         self._database = database
 
     async def waiting(self, issuer_keys: Sequence[uuid.UUID], *, limit: int) -> list[OcspRequest]:
-        """Requests to these CAs that nobody has answered, oldest first."""
+        """Requests to these CAs that nobody has answered, the oldest of each CA first."""
         async with (
             self._database.connection() as connection,
             connection.cursor(row_factory=class_row(OcspRequest), binary=True) as cursor,
