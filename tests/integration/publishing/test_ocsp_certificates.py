@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clm.lifecycle.crl_schedule import PublishingCa
+    from tests.fix_postgres import DatabasePair
     from tests.integration.publishing.conftest import Printer
     from tests.integration.publishing.press import Press
 
@@ -223,17 +224,26 @@ def test_a_ca_that_cannot_sign_keeps_no_other_waiting(printer: Printer, caplog: 
     assert len([record for record in caplog.records if " later: " in record.message]) == 1
 
 
-def test_old_requests_go(printer: Printer) -> None:
-    """Those whose certificate has expired, and those that nobody waits for any more."""
+def test_old_requests_go(printer: Printer, databases: DatabasePair) -> None:
+    """What a replica leaves behind when it restarts: certified, asked in vain, or refused, and each at its time."""
 
     async def act(press: Press) -> None:
-        for _ in range(3):
-            await ask(press, request(ec.generate_private_key(ec.SECP256R1())))
+        good = request(ec.generate_private_key(ec.SECP256R1()))
+        certified = [await ask(press, good) for _ in range(2)]
+        refused = [await ask(press, b"\x30" * 100) for _ in range(2)]
         await certificates(press).answer(await ca_of(press))
-        expired, _, _ = [row["id"] for row in await press.query("SELECT id FROM clm_status.ocsp_responders")]
-        await press.query(
-            "UPDATE clm_status.ocsp_responders SET not_after = now() - interval '2 hours' WHERE id = %s", expired
-        )
-        assert await OcspRequestStore(press.core).clean() == 1
+        asked = [await ask(press, good) for _ in range(2)]
+        store = OcspRequestStore(press.core)
+        assert await store.clean() == 0
+        admin = await psycopg.AsyncConnection.connect(databases.superuser_dsn("core"), autocommit=True)
+        async with admin:
+            row = "UPDATE clm_status.ocsp_responders SET"
+            await admin.execute(f"{row} requested_at = now() - interval '25 hours' WHERE id = %s", [asked[0]])
+            await admin.execute(f"{row} requested_at = now() - interval '25 hours' WHERE id = %s", [refused[0]])
+            await admin.execute(f"{row} requested_at = now() - interval '25 hours' WHERE id = %s", [certified[1]])
+            await admin.execute(f"{row} not_after = now() - interval '2 hours' WHERE id = %s", [certified[0]])
+        assert await store.clean() == 3
+        left = await press.query("SELECT id FROM clm_status.ocsp_responders")
+        assert {row["id"] for row in left} == {certified[1], refused[1], asked[1]}
 
     printer(act)
