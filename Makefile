@@ -16,7 +16,7 @@ stop: ## Stop it; databases, token and objects are kept
 test: ## Set up, lint, and run every test
 	@hack/setup --for-tests
 	@hack/lint
-	@$(VENV)/bin/python -m pytest -q tests -m "not kind" --numprocesses 2 --dist loadgroup
+	@$(VENV)/bin/python -m pytest -q tests -m "not kind"
 
 lint: ## Style, types and layers
 	@hack/setup

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry
 
@@ -218,6 +219,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         hsm_deadline_s=settings.hsm_deadline_s,
     )
     secrets = SecretStore(client)
+    quotas = QuotaLine()
     certifier = Certifier(
         organization_id=settings.organization_id,
         authorities=authorities,
@@ -226,7 +228,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         requests=requests,
         hsm_keys=hsm_keys,
         keys=keys,
-        quotas=QuotaLine(),
+        quotas=quotas,
         storms=StormBreaker(history, _storm_limits(settings)),
         reschedule=schedule.move,
         objection=BroughtKeys(secrets=secrets, compromised=CompromisedKeyStore(secure)).objection,
@@ -295,6 +297,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         spread=Spread(per_second=settings.chain_updates_per_second, clock=time.monotonic),
         issuer_changed=lambda key: _tell_both(key, policies.issuer_changed, trust_bundles.roots.issuer_changed),
         clock=time.monotonic,
+        gone=lambda uid: quotas.gone(UUID(uid)),
     )
     trust_bundles = TrustBundleController(
         cluster_id=settings.cluster_id,

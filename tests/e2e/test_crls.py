@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import urllib.request
 from functools import partial
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
-from clm.dev.controller import NAME as CONTROLLER
 from tests.e2e import openssl
 from tests.e2e.manifests import ISSUING, authority, certificate, issued_by, policy
 from tests.e2e.world import wait
@@ -152,9 +149,7 @@ def test_nothing_is_lost_when_the_operator_is_killed(world: World, ca: str) -> N
     before = {part: number_of(crl) for part, crl in crls(world, ca).items()}
     for body in bodies:
         revoke(world, body)
-    process = world.environment.processes.find(CONTROLLER)
-    assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
+    world.kill_controller()
     world.start_controller()
     wait_listed(world, ca, 4, {serial_of(body) for body in bodies})
     assert all(number_of(crl) >= before[part] for part, crl in crls(world, ca).items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -181,6 +182,13 @@ class World:
         began = time.monotonic()
         assert self.environment.processes.stop(CONTROLLER), "the controller did not run"
         return time.monotonic() - began
+
+    def kill_controller(self) -> None:
+        """Kill the operator by SIGKILL, and wait until it is gone: until then it would count as running."""
+        process = self.environment.processes.find(CONTROLLER)
+        assert process is not None, "the controller did not run"
+        os.kill(process.pid, signal.SIGKILL)
+        wait(lambda: True if self.environment.processes.find(CONTROLLER) is None else None, "the operator to be gone")
 
     def start_controller(self) -> None:
         """Start the operator and wait until it is ready."""

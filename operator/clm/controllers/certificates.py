@@ -35,7 +35,8 @@ LATEST_LOOK_S = 900.0
 class CertificateController:
     """Queues Certificates and has them reconciled.
 
-    `issuer_changed(key)` is called for whatever a Policy may name as its issuer, when it came, changed or went.
+    `issuer_changed(key)` is called for whatever a Policy may name as its issuer, when it came, changed or went, and
+    `gone(uid)` for every object that was deleted.
     """
 
     def __init__(  # noqa: PLR0913 - wired in one place
@@ -49,7 +50,9 @@ class CertificateController:
         spread: Spread,
         issuer_changed: Callable[[Key], None],
         clock: Callable[[], float],
+        gone: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._gone = gone
         self._view = view
         self._queue = queue
         self._reconciler = reconciler
@@ -198,7 +201,7 @@ class CertificateController:
             for key, entry in known:
                 # Only what was known before the list was made, and is not in it.
                 if entry.uid not in standing and self._view.remove(key, entry.uid):
-                    self._forget(key)
+                    self._forget(key, entry.uid)
                     self._name_given_up(key.namespace, entry.secret_name)
 
     def _consider(self, key: Key, entry: Entry) -> None:
@@ -247,7 +250,7 @@ class CertificateController:
     def _deleted(self, body: dict[str, Any]) -> None:
         key = _key(body)
         if self._view.remove(key, body["metadata"]["uid"]):
-            self._forget(key)
+            self._forget(key, body["metadata"]["uid"])
             self._name_given_up(key.namespace, str((body.get("spec") or {}).get("secretName", "")))
 
     def _owner(self, body: dict[str, Any]) -> Key | None:
@@ -260,7 +263,8 @@ class CertificateController:
         for key in self._view.using_secret(namespace, secret_name):
             self._queue.add(key)
 
-    def _forget(self, key: Key) -> None:
+    def _forget(self, key: Key, uid: str) -> None:
+        self._gone(uid)
         self._queue.forget(key)
         self._following.discard(key)
         self._pace.forget(key)

@@ -130,7 +130,7 @@ class Certifier:
         now: datetime,
     ) -> Publication | Hold | None:
         """Issue, where the Policy's quota has a token for it."""
-        quota, uid = quota_of(admitted.policy, owner.namespace, step.reason, now=now), owner.resource_uid
+        quota, uid = quota_of(admitted.policy, owner.namespace, step, now=now), owner.resource_uid
         if quota is None:
             return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
         hold = self._quotas.waits(quota, uid, admitted.policy.name)

@@ -4,8 +4,8 @@ The tokens are in clm_secure_db, taken with the intent. Who found none there sta
 its own, and asks again then, so that a thousand who wait do not ask for every single token. After a restart they ask
 once more, and stand in line again.
 
-A renewal of what stands never waits: it takes a token that is not there, and what is new waits for longer. So a quota
-costs nobody a certificate that was granted once.
+A renewal of what has stood for a third of its life never waits: it takes a token that is not there, and what is new
+waits for longer. So a quota costs nobody a certificate that was granted once.
 """
 
 from __future__ import annotations
@@ -16,24 +16,35 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clm.lifecycle.holds import Hold
 from clm.lifecycle.status import time_text
+from clm.pki.tbs import BACKDATE
 from clm.resources.quotas import Quota
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from clm.lifecycle.plan import Issue
     from clm.lifecycle.view import PolicyView
-    from clm.resources.records import IssueReason
+    from clm.resources.records import IssueReason, Revision
 
-_OVERDRAWN: frozenset[IssueReason] = frozenset({"renewal", "issuer-changed", "re-key"})
+_OVERDRAWN: frozenset[IssueReason] = frozenset({"issuer-changed", "re-key"})
 """What no tenant asks for and no tenant can put off."""
 
 
-def quota_of(policy: PolicyView, namespace: str, reason: IssueReason, *, now: datetime) -> Quota | None:
-    """What an issuance for this reason takes a token of; None where the Policy has no quota."""
+def quota_of(policy: PolicyView, namespace: str, step: Issue, *, now: datetime) -> Quota | None:
+    """What an issuance takes a token of; None where the Policy has no quota."""
     per_hour = policy.spec.issuances_per_hour if policy.spec is not None else None
     if per_hour is None:
         return None
-    return Quota(uuid.UUID(policy.uid), namespace, per_hour, reason in _OVERDRAWN, now)
+    may_overdraw = step.reason in _OVERDRAWN or (step.reason == "renewal" and _is_used(step.replaces, now))
+    return Quota(uuid.UUID(policy.uid), namespace, per_hour, may_overdraw, now)
+
+
+def _is_used(replaced: Revision | None, now: datetime) -> bool:
+    """Tell whether a third of a certificate's life is over. A spec may ask for a renewal each minute."""
+    if replaced is None:
+        return True
+    issued = replaced.not_before + BACKDATE
+    return now - issued >= (replaced.not_after - issued) / 3
 
 
 _GONE_AFTER = timedelta(hours=1)
@@ -97,12 +108,21 @@ class QuotaLine:
         return _hold(quota, until, policy)
 
     def served(self, quota: Quota, uid: uuid.UUID) -> None:
-        """Note that an object has had its token, or is gone."""
+        """Note that an object has had its token."""
         key = _key(quota)
         line = self._lines.get(key)
         if line is not None:
             line.times.pop(uid, None)
             line.forget_before(quota.at - _GONE_AFTER)
+            if not line.times:
+                del self._lines[key]
+
+    def gone(self, uid: uuid.UUID) -> None:
+        """Note that an object was deleted: those who come now need not stand behind it."""
+        for key, line in list(self._lines.items()):
+            until = line.times.pop(uid, None)
+            if until is not None and until == line.last:
+                line.last = max(line.times.values(), default=None)
             if not line.times:
                 del self._lines[key]
 

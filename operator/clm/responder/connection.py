@@ -31,6 +31,9 @@ STALLED_S = 30.0
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: a reset would take the answer away from it."""
 
+_COPIED = 16 * 1024
+"""Octets of a body that are sent in one piece with the head."""
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE, _KEEP = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 _NO_BODY = frozenset({HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT})
@@ -195,9 +198,13 @@ class Connection(asyncio.Protocol):
             lines.append(_KEEP)
         lines.append(b"\r\n")
         is_head = not isinstance(turn.asked, HTTPStatus) and turn.asked.method == "HEAD"
-        if not is_head and response.status not in _NO_BODY:
-            lines.append(response.body)
-        self._transport.write(b"".join(lines))
+        body = response.body if not is_head and response.status not in _NO_BODY else b""
+        if len(body) <= _COPIED:
+            self._transport.write(b"".join((*lines, body)))
+        else:
+            # One CRL in memory, not one for each who downloads it.
+            self._transport.write(b"".join(lines))
+            self._transport.write(body)
         if self._is_writable:
             self._deadline = self._clock() + IDLE_S
         if not goes_on:

@@ -35,6 +35,10 @@ OCSP_TYPE = "application/ocsp-response"
 _SERIALS = range(1, 1 << 159)
 
 
+LONGEST_KEPT = 256
+"""Octets of a request whose answer is kept by it: twice what clients send about one certificate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An OCSPResponse. `document` is set where it may be kept by caches: a signed one without a nonce."""
@@ -137,11 +141,15 @@ class OcspAnswers:
         self, der: bytes, request: OcspRequest, keys: tuple[SerialKey, ...], missing: list[SerialKey]
     ) -> Answer:
         """Read what is missing, then answer. If clm_core_db is away, what is known serves for as long as it lasts."""
-        read_at = self._clock()
-        try:
-            recorded = await asyncio.gather(*map(self._store.status, missing))
-        except (DatabaseUnavailable, DatabaseUnprepared):
-            return self._from_memory(der, request, keys)
+        while True:
+            read_at, news = self._clock(), self._book.news
+            try:
+                recorded = await asyncio.gather(*map(self._store.status, missing))
+            except (DatabaseUnavailable, DatabaseUnprepared):
+                return self._from_memory(der, request, keys)
+            if self._book.news == news:
+                break
+            # A revocation was heard of meanwhile: what was read may be older than that.
         for key, status in zip(missing, recorded, strict=True):
             self._book.put(key, status, read_at=read_at)
         if None in recorded:
@@ -176,6 +184,9 @@ class OcspAnswers:
         return answer
 
     def _keep(self, der: bytes, kept: _Kept) -> None:
+        """Keep an answer by its request; not by one that is filled up, or memory would be what strangers make it."""
+        if len(der) > LONGEST_KEPT:
+            return
         self._kept.pop(der, None)
         self._kept[der] = kept
         while len(self._kept) > self._limit:

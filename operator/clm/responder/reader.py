@@ -71,6 +71,9 @@ class RequestReader:
             self._refuse(HTTPStatus.BAD_REQUEST)
         if not self._in_body and self._received > MAX_HEAD:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._in_body and self._received > MAX_HEAD + MAX_BODY:
+            # Extensions of chunks and what follows the last one are no body; the parser gathers them without end.
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         turns, self._turns = self._turns, []
         return turns
 

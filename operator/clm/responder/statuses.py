@@ -26,13 +26,14 @@ class StatusBook:
     """At most `limit` statuses; the ones read longest ago go first. Times are seconds since the epoch.
 
     `heard_at` is the last time up to which every revocation has been heard of: a good status that stands in the book is
-    known to have been good then.
+    known to have been good then. `news` counts what was heard: what was read while it rose is read again.
     """
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
         self._statuses: dict[SerialKey, Status] = {}
         self.heard_at = 0.0
+        self.news = 0
 
     def __len__(self) -> int:
         """Count the statuses."""
@@ -55,6 +56,7 @@ class StatusBook:
 
     def hear(self, key: SerialKey, recorded: RecordedStatus, *, now: float) -> bool:
         """Take note of a revocation; tell whether the book said otherwise. Heard of again, it changes nothing."""
+        self.news += 1
         known = self._statuses.get(key)
         if known is None or known.revocation == _revocation(recorded):
             return False

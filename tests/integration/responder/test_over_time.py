@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from psycopg import sql
 
 from clm.errors import DatabaseUnavailable
 from clm.responder.delegations import RETRY_S
-from clm.responder.ocsp import Answer
+from clm.responder.ocsp import LONGEST_KEPT, Answer
 from clm.responder.parts import Parts, build
 from clm.responder.settings import ResponderSettings
 from tests.integration.responder.authority import Authority
@@ -30,8 +32,7 @@ from tests.integration.responder.test_ocsp import request_for
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from cryptography import x509
-
+    from clm.storage.core.certificate_status import RecordedStatus, SerialKey
     from tests.fix_postgres import DatabasePair
 
 LIFETIME_S = 3600.0
@@ -150,6 +151,51 @@ def test_answers_are_renewed_at_half_of_their_life(databases: DatabasePair, oper
             assert (await served.ask(certificate)).certificate_status is GOOD
             served.clock.ahead = LIFETIME_S / 2 + 1
             assert (await served.ask(certificate)).certificate_status is REVOKED
+
+    asyncio.run(act())
+
+
+def test_news_in_the_midst_of_a_look_up(
+    databases: DatabasePair, operator: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before a revocation was heard of is read again: nobody is told good afterwards."""
+
+    async def act() -> None:
+        async with running(databases, operator) as served:
+            certificate = served.authority.issue()
+            store = served.parts.answers._store
+            read = store.status
+
+            async def overtaken(key: SerialKey) -> RecordedStatus | None:
+                status = await read(key)
+                if not operator.execute("SELECT 1 FROM clm_status.revocations").fetchone():
+                    served.authority.revoke(certificate)
+                    await served.look()
+                return status
+
+            monkeypatch.setattr(store, "status", overtaken)
+            assert (await served.ask(certificate)).certificate_status is REVOKED
+
+    asyncio.run(act())
+
+
+def test_only_answers_to_short_requests_are_kept(databases: DatabasePair, operator: psycopg.Connection) -> None:
+    """A request can be filled up; memory is not what strangers make it. It is answered all the same."""
+
+    async def act() -> None:
+        async with running(databases, operator) as served:
+            certificate = served.authority.issue()
+            der = request_for(served.authority, certificate)
+            padding = ocsp.OCSPRequestBuilder().add_certificate(
+                certificate, served.authority.certificate, hashes.SHA256()
+            )
+            extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), bytes(LONGEST_KEPT))
+            padded = padding.add_extension(extension, critical=False).build().public_bytes(Encoding.DER)
+            for asked, kept in ((padded, 0), (der, 1), (padded, 1)):
+                answer = served.parts.answers.answer(asked)
+                found = answer if isinstance(answer, Answer) else await answer
+                assert ocsp.load_der_ocsp_response(found.der).certificate_status is GOOD
+                assert len(served.parts.answers) == kept
 
     asyncio.run(act())
 

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clm.lifecycle.plan import Issue
 from clm.lifecycle.quotas import QuotaLine, quota_of
 from clm.lifecycle.view import PolicyView
+from clm.pki.tbs import BACKDATE
 from clm.resources.policy import parse_policy
 from clm.resources.quotas import Bucket, Quota
+from clm.resources.records import Owner, Revision
 
 if TYPE_CHECKING:
     from clm.lifecycle.holds import Hold
@@ -39,6 +42,24 @@ def _refused(line: QuotaLine, number: int, until: datetime | None, at: datetime 
 def _policy(quota: dict[str, int]) -> PolicyView:
     spec = parse_policy({"issuer": {"selfSigned": {}}, "quota": quota})
     return PolicyView(name="internal", uid=str(POLICY), generation=1, spec=spec, problem=None)
+
+
+def _revision(not_before: datetime, not_after: datetime) -> Revision:
+    return Revision(
+        id=_uid(1),
+        owner=Owner(_uid(2), _uid(3), "shop", "web"),
+        revision=1,
+        state="issued",
+        certificate_state="active",
+        spec_hash=bytes(32),
+        issuer_key_id=_uid(4),
+        issuer_certificate_id=_uid(5),
+        subject_key_id=None,
+        private_key_id=_uid(6),
+        key_algorithm="ECDSA-256",
+        not_before=not_before,
+        not_after=not_after,
+    )
 
 
 @given(
@@ -81,14 +102,25 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "overdraws"),
-    [("initial", False), ("spec-changed", False), ("manual", False), ("renewal", True), ("issuer-changed", True)],
+    ("reason", "age", "overdraws"),
+    [
+        ("initial", timedelta(days=60), False),
+        ("spec-changed", timedelta(days=60), False),
+        ("manual", timedelta(days=60), False),
+        ("renewal", timedelta(days=31), True),
+        ("renewal", timedelta(days=29), False),
+        ("renewal", timedelta(minutes=1), False),
+        ("issuer-changed", timedelta(minutes=1), True),
+    ],
 )
-def test_renewals_wait_for_nobody(reason: IssueReason, *, overdraws: bool) -> None:
-    """A quota costs nobody a certificate that stands; what somebody asks for waits."""
-    quota = quota_of(_policy({"issuancesPerHour": 5}), "shop", reason, now=NOW)
+def test_renewals_wait_for_nobody(reason: IssueReason, age: timedelta, *, overdraws: bool) -> None:
+    """A quota costs nobody a certificate that stands; what somebody asks for waits, and so does a spec's haste."""
+    begins = NOW - age - BACKDATE
+    replaced = _revision(begins, NOW - age + timedelta(days=90))
+    step = Issue(reason, 2, replaced)
+    quota = quota_of(_policy({"issuancesPerHour": 5}), "shop", step, now=NOW)
     assert quota == Quota(POLICY, "shop", 5, overdraws, NOW)
-    assert quota_of(_policy({}), "shop", reason, now=NOW) is None
+    assert quota_of(_policy({}), "shop", step, now=NOW) is None
 
 
 def test_those_who_wait_are_given_times_of_their_own() -> None:
@@ -125,12 +157,27 @@ def test_a_line_that_was_served_is_gone() -> None:
 
 
 def test_who_never_came_is_forgotten() -> None:
-    """An object that was deleted while it waited keeps no place, nor any memory."""
+    """Who lets its time pass, and asks for nothing any more, keeps no memory."""
     line = QuotaLine()
     for number in range(2):
         _refused(line, number, NOW + MINUTE)
     line.served(_quota(NOW + 3 * 60 * MINUTE), _uid(0))
     assert line.waits(_quota(NOW), _uid(5), "internal") is None
+
+
+def test_who_was_deleted_keeps_no_place() -> None:
+    """Whoever comes then stands behind those who are left, and not behind a thousand who are gone."""
+    line = QuotaLine()
+    for number in range(1000):
+        _refused(line, number, NOW + MINUTE)
+    for number in range(1, 1000):
+        line.gone(_uid(number))
+    newcomer = line.waits(_quota(), _uid(5000), "internal")
+    assert newcomer is not None
+    assert newcomer.until == NOW + 2 * MINUTE
+    line.gone(_uid(0))
+    line.gone(_uid(5000))
+    assert line.waits(_quota(), _uid(6000), "internal") is None
 
 
 def test_a_quota_of_nothing() -> None:

@@ -99,3 +99,31 @@ def test_whole_urls(target: bytes) -> None:
     (turn,) = read(b"GET " + target + b" HTTP/1.1\r\nHost: pki\r\n\r\n")
     assert isinstance(turn.asked, Request)
     assert turn.asked.path == b"/ocsp/MDE="
+
+
+@pytest.mark.parametrize(
+    "piece", [b"a" * 4096, b"X: a\r\n" * 600, b"X: " + b"a" * 4090], ids=["one trailer", "many trailers", "no line end"]
+)
+def test_what_follows_the_last_chunk_is_bounded(piece: bytes) -> None:
+    """Trailers are no body and no head, and yet they are not gathered without end."""
+    reader = RequestReader()
+    turns = reader.feed(CHUNKED.removesuffix(b"\r\n") + b"X: ")
+    sent = 0
+    while not turns:
+        sent += len(piece)
+        assert sent <= 2 * (MAX_HEAD + MAX_BODY)
+        turns = reader.feed(piece)
+    assert isinstance(turns[-1].asked, HTTPStatus)
+    assert reader.is_done
+
+
+def test_extensions_of_chunks_are_bounded() -> None:
+    """Nor are they."""
+    reader = RequestReader()
+    turns = reader.feed(CHUNKED[: CHUNKED.index(b"\r\n\r\n") + 4] + b"2;")
+    sent = 0
+    while not turns:
+        sent += 4096
+        assert sent <= 2 * (MAX_HEAD + MAX_BODY)
+        turns = reader.feed(b"a" * 4096)
+    assert isinstance(turns[-1].asked, HTTPStatus)

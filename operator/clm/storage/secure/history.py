@@ -87,7 +87,7 @@ UNION ALL
 (SELECT reason, not_before FROM certificate_requests
  WHERE cluster_id = %(cluster_id)b AND namespace = %(namespace)s AND name = %(name)s
    AND resource_uid <> %(uid)b AND created_at > now() - interval '2 days'
- LIMIT %(limit)s)
+ ORDER BY created_at DESC LIMIT %(limit)s)
 """
 
 _LIVE = "SELECT id FROM certificates WHERE id = ANY(%(ids)b) AND state = 'active'"
