@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from prometheus_client import generate_latest
+from clm.probes import serve_probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp import web
     from prometheus_client import CollectorRegistry
 
 
@@ -31,25 +31,8 @@ class Health:
 async def serve_health(health: Health, registry: CollectorRegistry, *, port: int, host: str) -> web.AppRunner:
     """Serve /healthz, /readyz and /metrics. The caller cleans up the runner."""
 
-    async def healthz(_: web.Request) -> web.Response:
+    def hanging() -> str | None:
         age_s = health.oldest_hsm_call_s()
-        if age_s > health.call_limit_s:
-            return web.Response(status=500, text=f"an HSM call has been hanging for {age_s:.0f} s\n")
-        return web.Response(text="ok\n")
+        return f"an HSM call has been hanging for {age_s:.0f} s" if age_s > health.call_limit_s else None
 
-    async def readyz(_: web.Request) -> web.Response:
-        if health.waiting_for is not None:
-            return web.Response(status=503, text=f"waiting for {health.waiting_for}\n")
-        return web.Response(text="ok\n")
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
-
-    app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+    return await serve_probes(registry, waiting_for=lambda: health.waiting_for, problem=hanging, port=port, host=host)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from clm.probes import serve_probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from aiohttp import web
     from prometheus_client import Metric
 
     from clm.responder.parts import Parts
@@ -20,27 +22,7 @@ async def serve_health(parts: Parts, waiting_for: Callable[[], str | None], *, p
     """Serve /healthz, /readyz and /metrics. The caller cleans up the runner."""
     registry = CollectorRegistry()
     registry.register(ResponderMetrics(parts))
-
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        waits_for = waiting_for()
-        if waits_for is not None:
-            return web.Response(status=503, text=f"waiting for {waits_for}\n")
-        return web.Response(text="ok\n")
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"})
-
-    app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+    return await serve_probes(registry, waiting_for=waiting_for, port=port, host=host)
 
 
 class ResponderMetrics:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from clm.resources.revocation import RevocationMark
+from clm.storage.survey import Survey
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from clm.storage.database import Database
+    from clm.resources.revocation import RevocationMark
 
 PAGE = 2000
 
@@ -85,40 +85,24 @@ class SurveyedRow(NamedTuple):
     fingerprint_sha256: bytes
 
 
-class CoreSurvey:
+class CoreSurvey(Survey):
     """Whole-table reads, and the one write that no publication makes: a status that was changed by hand."""
 
-    def __init__(self, database: Database, *, cluster_id: uuid.UUID) -> None:
-        self._database = database
-        self._cluster_id = cluster_id
-
-    async def rows(self) -> AsyncIterator[list[SurveyedRow]]:
+    def rows(self) -> AsyncIterator[list[SurveyedRow]]:
         """Iterate over every row in order of id, a page at a time."""
-        after = uuid.UUID(int=0)
-        while True:
-            page = [SurveyedRow(*row) for row in await self._rows(_ROWS, after=after, limit=PAGE)]
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+        return self._pages_by_id(_ROWS, SurveyedRow, size=PAGE)
 
     async def some(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, SurveyedRow]:
         """Rows of these ids, as far as there are any."""
         return {row[0]: SurveyedRow(*row) for row in await self._rows(_SOME, ids=list(ids))}
 
-    async def revocations(self) -> AsyncIterator[list[RevocationMark]]:
+    def revocations(self) -> AsyncIterator[list[RevocationMark]]:
         """Iterate over the revocations of unexpired certificates by issuer and serial number, a page at a time."""
-        after: dict[str, object] = {"issuer_key_id": uuid.UUID(int=0), "serial_number": b""}
-        while True:
-            page = [RevocationMark(*row) for row in await self._rows(_REVOCATIONS, limit=PAGE, **after)]
-            if not page:
-                return
-            yield page
-            after = {"issuer_key_id": page[-1].issuer_key_id, "serial_number": page[-1].serial_number}
+        return self._marks(_REVOCATIONS, size=PAGE)
 
     async def revocations_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, RevocationMark]:
         """Revocations of these certificates, as far as there are any."""
-        return {row[0]: RevocationMark(*row) for row in await self._rows(_REVOCATIONS_OF, ids=list(ids))}
+        return await self._marks_of(_REVOCATIONS_OF, ids)
 
     async def keys(self) -> list[uuid.UUID]:
         """Keys of clm_secure_db that the inventory and the users refer to."""
@@ -137,8 +121,3 @@ class CoreSurvey:
         ids, found, recorded = ([row[field] for row in rows] for field in range(3))
         async with self._database.connection() as connection:
             await connection.execute(_RESTORE, {"ids": ids, "found": found, "recorded": recorded})
-
-    async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters | {"cluster_id": self._cluster_id})
-            return await cursor.fetchall()

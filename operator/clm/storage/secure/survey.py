@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from clm.resources.revocation import RevocationMark
+from clm.storage.survey import Survey
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import AsyncIterator, Collection, Sequence
 
-    from clm.storage.database import Database
+    from clm.resources.revocation import RevocationMark
 
 PAGE = 1000
 
@@ -124,45 +124,29 @@ class UnfinishedRequest(NamedTuple):
     revision: int
 
 
-class SecureSurvey:
+class SecureSurvey(Survey):
     """Reads what is one cluster's, and the one write that repairs: putting certificates back into the outbox.
 
     Clusters may share the databases: what another is in the middle of is not this one's finding. Ids are looked up
     wherever they are from.
     """
 
-    def __init__(self, database: Database, *, cluster_id: uuid.UUID) -> None:
-        self._database = database
-        self._cluster_id = cluster_id
-
-    async def certificates(self) -> AsyncIterator[list[SurveyedCertificate]]:
+    def certificates(self) -> AsyncIterator[list[SurveyedCertificate]]:
         """Iterate over every certificate in order of id, a page at a time."""
-        after = uuid.UUID(int=0)
-        while True:
-            page = [SurveyedCertificate(*row) for row in await self._rows(_CERTIFICATES, after=after, limit=PAGE)]
-            if not page:
-                return
-            yield page
-            after = page[-1].id
+        return self._pages_by_id(_CERTIFICATES, SurveyedCertificate, size=PAGE)
 
     async def some(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, SurveyedCertificate]:
         """Certificates of these ids, as far as they are recorded."""
         rows = await self._rows(_SOME, ids=list(ids))
         return {row[0]: SurveyedCertificate(*row) for row in rows}
 
-    async def revocations(self) -> AsyncIterator[list[RevocationMark]]:
+    def revocations(self) -> AsyncIterator[list[RevocationMark]]:
         """Iterate over the revocations of unexpired certificates by issuer and serial number, a page at a time."""
-        after: dict[str, object] = {"issuer_key_id": uuid.UUID(int=0), "serial_number": b""}
-        while True:
-            page = [RevocationMark(*row) for row in await self._rows(_REVOCATIONS, limit=PAGE, **after)]
-            if not page:
-                return
-            yield page
-            after = {"issuer_key_id": page[-1].issuer_key_id, "serial_number": page[-1].serial_number}
+        return self._marks(_REVOCATIONS, size=PAGE)
 
     async def revocations_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, RevocationMark]:
         """Revocations of these certificates, expired or not, as far as there are any."""
-        return {row[0]: RevocationMark(*row) for row in await self._rows(_REVOCATIONS_OF, ids=list(ids))}
+        return await self._marks_of(_REVOCATIONS_OF, ids)
 
     async def half_revoked(self) -> list[UnfinishedRequest]:
         """Certificates of which state and revocations say different things: what must never be."""
@@ -205,8 +189,3 @@ class SecureSurvey:
         """Have the controller publish these certificates again: inventory, Secret and status."""
         async with self._database.connection() as connection:
             await connection.execute(_REPUBLISH, {"ids": list(ids)})
-
-    async def _rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
-        async with self._database.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters | {"cluster_id": self._cluster_id})
-            return await cursor.fetchall()
