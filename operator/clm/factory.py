@@ -79,7 +79,8 @@ from clm.storage.seals import SealStore
 from clm.storage.secure.authorities import AuthorityStore
 from clm.storage.secure.compromised_keys import CompromisedKeyStore
 from clm.storage.secure.history import HistoryStore
-from clm.storage.secure.issuance import IssuanceStore
+from clm.storage.secure.intents import IntentStore
+from clm.storage.secure.issued import IssuedStore
 from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
@@ -214,7 +215,8 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     issuance = Issuance(
         token=token,
         requests=requests,
-        store=IssuanceStore(secure, **audit),
+        intents=IntentStore(secure, **audit),
+        issued=IssuedStore(secure, **audit),
         boundary=boundary,
         hsm_deadline_s=settings.hsm_deadline_s,
     )

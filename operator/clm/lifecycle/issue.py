@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from clm.pki.keys import PrivateKey, PublicKey
     from clm.resources.keys import KeySpec
     from clm.resources.records import Intent, StoredIntent
-    from clm.storage.secure.issuance import IssuanceStore
+    from clm.storage.secure.intents import IntentStore
+    from clm.storage.secure.issued import IssuedStore
 
 
 _LEFT_PENDING = "the intent was left pending: an earlier signature over the same bytes may have been lost"
@@ -80,13 +81,15 @@ class Issuance:
         *,
         token: Token,
         requests: RequestBuilder,
-        store: IssuanceStore,
+        intents: IntentStore,
+        issued: IssuedStore,
         boundary: Boundary,
         hsm_deadline_s: float,
     ) -> None:
         self._token = token
         self._requests = requests
-        self._store = store
+        self._intents = intents
+        self._issued = issued
         self._boundary = boundary
         self._hsm_deadline_s = hsm_deadline_s
 
@@ -105,7 +108,7 @@ class Issuance:
         prepared = await self._requests.prepare(order, now=now)
         intent = prepared.intent
         self._boundary("issue.before-intent")
-        await self._store.intend(intent, _intent_audit(intent))
+        await self._intents.intend(intent, _intent_audit(intent))
         self._boundary("issue.intent-written")
         public_key = order.issuer.public_key
         return await self._sign_and_record(
@@ -127,7 +130,7 @@ class Issuance:
 
     async def adopt(self, audit: AuditRecord) -> None:
         """Record that an object takes its predecessor's certificate. Does nothing where that is on record."""
-        await self._store.adopt(audit)
+        await self._issued.adopt(audit)
 
     async def finish(
         self,
@@ -199,7 +202,7 @@ class Issuance:
         )
         signed_again = _sign_audit(work, facts, work.signed_again) if work.signed_again else None
         revocation = _revocation_audit(work, facts) if work.unwanted is not None else None
-        stands, state = await self._store.record(
+        stands, state = await self._issued.record(
             row, _issue_audit(work, facts), signed_again=signed_again, revocation=revocation
         )
         self._boundary("issue.recorded")

@@ -24,7 +24,8 @@ from clm.resources.keys import KeySpec
 from clm.resources.records import HsmKeyRow, Owner
 from clm.storage.database import Database
 from clm.storage.secure.history import HistoryStore
-from clm.storage.secure.issuance import IssuanceStore
+from clm.storage.secure.intents import IntentStore
+from clm.storage.secure.issued import IssuedStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.private_keys import PrivateKeyStore
@@ -87,7 +88,8 @@ class Workshop:
     keyring: Keyring
     history: HistoryStore
     outbox: OutboxStore
-    store: IssuanceStore
+    intents: IntentStore
+    issued: IssuedStore
     requests: RequestBuilder
 
     def owner(self, name: str, *, uid: uuid.UUID | None = None) -> Owner:
@@ -97,7 +99,12 @@ class Workshop:
     def issuance(self, boundary: Boundary = no_boundary) -> Issuance:
         """Make the procedure, with a boundary of its own."""
         return Issuance(
-            token=self.token, requests=self.requests, store=self.store, boundary=boundary, hsm_deadline_s=30
+            token=self.token,
+            requests=self.requests,
+            intents=self.intents,
+            issued=self.issued,
+            boundary=boundary,
+            hsm_deadline_s=30,
         )
 
     def ca_key(self, owner: Owner, algorithm: KeySpec = P256) -> HsmKeyRow:
@@ -236,7 +243,8 @@ async def open_workshop(dsn: str, token_store: TokenStore, *, workers: int = 1) 
                 keyring=keyring,
                 history=HistoryStore(database, cluster_id=cluster_id),
                 outbox=OutboxStore(database, cluster_id=cluster_id),
-                store=IssuanceStore(database, **_AUDIT),
+                intents=IntentStore(database, **_AUDIT),
+                issued=IssuedStore(database, **_AUDIT),
                 requests=RequestBuilder(
                     token=token,
                     keyring=keyring,
