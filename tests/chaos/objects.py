@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
+from clm.cluster.secrets import written_for
 from clm.errors import AlreadyExists, NotFound, StaleObject
 
 if TYPE_CHECKING:
@@ -150,6 +151,15 @@ class Objects:
         }
         return waiting | dict.fromkeys(self.buried & found.keys(), "was deleted and is still there")
 
+    async def secrets_left(self) -> list[str]:
+        """Name the Secrets, those of former names too, of what was deleted to be revoked."""
+        secrets, _ = await self.client.list_metadata(paths.secrets(NAMESPACE), label_selector=paths.MANAGED_SELECTOR)
+        return [
+            f"{secret['metadata']['name']} is there, and its Certificate was deleted to be revoked"
+            for secret in secrets
+            if written_for(secret) in self.buried
+        ]
+
     def _leaf(self, name: str, key: dict[str, Any]) -> dict[str, Any]:
         return {
             "policyRef": {"name": "chaos-leaf"},
@@ -161,11 +171,14 @@ class Objects:
         }
 
     async def _bury(self) -> None:
-        """Make one that is revoked when it is deleted, and delete the one before."""
+        """Make one that is revoked when it is deleted, give the one before another Secret, and delete those before."""
         before = [name for name in self.wanted if name.startswith("bound-")]
         self._number += 1
         name = f"bound-{self._number:04d}"
         await self.create(name, {**self._leaf(name, _KEYS[0]), "deletionPolicy": "Revoke"})
+        for name in before[-1:]:
+            await self.client.merge_patch(paths.certificate(NAMESPACE, name), {"spec": {"secretName": f"{name}-moved"}})
+            self.changes["secrets renamed"] += 1
         for name in before[:-1]:
             await self._delete(name)
             self.buried.add(name)

@@ -38,6 +38,11 @@ _DEATH_TIMEOUT_S = 25.0
 _SETTLE_TIMEOUT_S = 180.0
 
 
+def boundaries(only: str = "") -> list[str]:
+    """Boundaries that a run kills at: those whose names begin so."""
+    return [name for name in (*KEY_BOUNDARIES, *PATH_BOUNDARIES) if name.startswith(only)]
+
+
 @dataclass(slots=True)
 class Tally:
     """What was done to the operator."""
@@ -66,12 +71,16 @@ class Chaos:
         for boundary in KEY_BOUNDARIES:
             await self._kill_at(boundary, passes=1)
 
-    async def kills(self, number: int) -> None:
+    async def kills(self, number: int, *, only: str = "") -> None:
         """Kill the operator until it was killed that often: at each boundary in turn, and between them at any moment.
+
+        With `only` at the boundaries whose names begin so, and at no other moment.
 
         A round in which it does not come to its boundary is no kill. There are not more such rounds than others.
         """
         schedule = [*PATH_BOUNDARIES, "any moment", *KEY_BOUNDARIES, "any moment"]
+        if only:
+            schedule = boundaries(only)
         for round_number in range(2 * number):
             if self.tally.killed >= number:
                 return
@@ -164,8 +173,15 @@ class Chaos:
         self.tally.kills["any moment"] += 1
 
 
-async def chaos(
-    folder: Path, *, kills: int, outages: int, generations: int, seed: int, long_outages: bool = False
+async def chaos(  # noqa: PLR0913 - what a run is made of
+    folder: Path,
+    *,
+    kills: int,
+    outages: int,
+    generations: int,
+    seed: int,
+    long_outages: bool = False,
+    only: str = "",
 ) -> tuple[list[str], Chaos]:
     """Run it all in a folder. Returns the broken promises and the run."""
     world = World(folder)
@@ -176,8 +192,9 @@ async def chaos(
         async with open_session(credentials, connections=8) as session:
             run = Chaos(world, Objects(_Patient(session, credentials.server), chance), chance)
             await run.objects.prepare()
-            await run.first_starts()
-            await run.kills(kills)
+            if not only:
+                await run.first_starts()
+            await run.kills(kills, only=only)
             await run.kills_within_generation(generations)
             await run.outages(outages)
             if long_outages:
@@ -185,7 +202,8 @@ async def chaos(
             broken = await run.settle()
             broken += await _proof(world)
             broken += await asyncio.to_thread(not_ended, world, run.objects.revoked | run.objects.buried)
-            never = {*KEY_BOUNDARIES, *PATH_BOUNDARIES} - run.tally.kills.keys()
+            broken += await run.objects.secrets_left()
+            never = set(boundaries(only)) - run.tally.kills.keys()
             broken += [f"the operator was never killed at {boundary}" for boundary in sorted(never)]
             if run.tally.killed < kills:
                 broken.append(f"the operator was killed {run.tally.killed} times, not {kills}")
@@ -240,9 +258,12 @@ def main() -> int:
     parser.add_argument("--outages", type=int, default=10, help="of each dependency")
     parser.add_argument("--generations", type=int, default=20, help="kills within the generation of a large key")
     parser.add_argument("--long-outages", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--only", default="", help="kill at the boundaries whose names begin so, as in revoke.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
     parser.add_argument("--keep", action="store_true", help="keep the folder with all logs")
     arguments = parser.parse_args()
+    if not boundaries(arguments.only):
+        parser.error(f"--only: no boundary begins with {arguments.only}")
     _say(f"seed {arguments.seed}: {arguments.kills} kills, {arguments.outages} outages of each dependency")
     folder = Path(tempfile.mkdtemp(prefix="clm-chaos-"))
     folder.chmod(0o711)
@@ -254,6 +275,7 @@ def main() -> int:
             generations=arguments.generations,
             long_outages=arguments.long_outages,
             seed=arguments.seed,
+            only=arguments.only,
         )
     )
     for line in broken:
