@@ -273,7 +273,14 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
             may_take=SecretNames(view=view, client=client).may_take,
         ),
         passwords=PasswordReader(client),
-        ending=Ending(client=client, store=revocations, revoker=revoker, secrets=secrets, boundary=boundary),
+        ending=Ending(
+            client=client,
+            store=revocations,
+            revoker=revoker,
+            secrets=secrets,
+            secret_watch=secret_watch,
+            boundary=boundary,
+        ),
         statuses=statuses,
         teller=Teller(
             settings=settings,

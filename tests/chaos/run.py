@@ -173,7 +173,7 @@ class Chaos:
         self.tally.kills["any moment"] += 1
 
 
-async def chaos(  # noqa: PLR0913 - what a run is made of
+async def chaos(
     folder: Path,
     *,
     kills: int,

@@ -110,6 +110,39 @@ def test_deleted_and_revoked(world: World, namespace: str) -> None:
         assert world.api.get("Secret", namespace, body["spec"]["secretName"]) is None
 
 
+def test_secrets_of_former_names_go_with_the_object(world: World, namespace: str) -> None:
+    """Those that are its own; not what another Certificate has taken over, and not a stranger's that names it."""
+
+    def rename(name: str, secret_name: str) -> None:
+        world.api.patch("Certificate", namespace, name, {"spec": {"secretName": secret_name}})
+        world.wait_ready(namespace, name)
+
+    for name in ("web", "late"):
+        world.apply(certificate(namespace, name, deletionPolicy="Revoke"))
+        world.wait_ready(namespace, name)
+    for secret_name in ("given-up", "web-new"):
+        rename("web", secret_name)
+    rename("late", "late-new")
+    world.apply(certificate(namespace, "heir", secretName="given-up"))
+    world.wait_ready(namespace, "heir")
+    annotations = {"clm-operator.io/certificate-name": "web"}
+    stranger = {"name": "stranger", "namespace": namespace, "annotations": annotations}
+    world.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": stranger})
+    assert all(world.secret(namespace, name)["tls.key"] for name in ("web-tls", "web-new", "late-tls", "late-new"))
+
+    world.api.delete("Certificate", namespace, "web")
+    _wait_gone(world, namespace, "web")
+    with world.quiet():
+        world.api.delete("Certificate", namespace, "late")
+    _wait_gone(world, namespace, "late")
+
+    for name in ("web-tls", "web-new", "late-tls", "late-new"):
+        assert world.api.get("Secret", namespace, name) is None, name
+    assert world.api.get("Secret", namespace, "stranger") is not None
+    assert world.secret(namespace, "given-up")["tls.key"]
+    world.wait_ready(namespace, "heir")
+
+
 @contextmanager
 def _without(world: World, database: str) -> Iterator[None]:
     """Have a database refuse the operator, as one does that is away."""

@@ -1,12 +1,12 @@
-"""Which Secrets of ours stand, by uid and resource version only. Their content never comes here."""
+"""Which Secrets of ours stand: by uid, resource version and whose they are. Their content never comes here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clm.cluster import paths
 from clm.cluster.client import METADATA_LIST_ONLY, METADATA_ONLY
-from clm.cluster.secrets import SecretVersion
+from clm.cluster.secrets import SecretVersion, version_of
 from clm.cluster.watch import ObjectWatch
 
 if TYPE_CHECKING:
@@ -28,10 +28,16 @@ class SecretWatch(ObjectWatch[SecretVersion]):
             collection=paths.SECRETS,
             selector=paths.MANAGED_SELECTOR,
             accept=(METADATA_LIST_ONLY, METADATA_ONLY),
-            read=_version,
+            read=version_of,
         )
 
+    def written_for(self, namespace: str, certificate_name: str, *, uid: str | None) -> list[str]:
+        """Name the Secrets of a namespace that were written for this Certificate, and the one of this uid.
 
-def _version(item: dict[str, Any]) -> SecretVersion:
-    metadata = item["metadata"]
-    return SecretVersion(metadata["uid"], metadata["resourceVersion"])
+        Those of its former spec.secretName among them. Whose one is now, the API server has to be asked.
+        """
+        return [
+            name
+            for name, seen in self.in_namespace(namespace).items()
+            if seen.certificate_name == certificate_name or seen.uid == uid
+        ]

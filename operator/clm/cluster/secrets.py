@@ -46,11 +46,13 @@ class SecretContent:
 class SecretVersion:
     """Which state of which Secret: what status remembers of the last write.
 
-    `changed_by` tells, of a write that undid a change of others, whose it was; `untouched`: nothing had to be written.
+    `certificate_name` is that of the Certificate that it was written for, where the Secret says so. `changed_by` tells,
+    of a write that undid a change of others, whose it was; `untouched`: nothing had to be written.
     """
 
     uid: str
     resource_version: str
+    certificate_name: str | None = field(default=None, compare=False)
     changed_by: str | None = field(default=None, compare=False)
     untouched: bool = field(default=False, compare=False)
 
@@ -96,37 +98,39 @@ class SecretStore:
             )
         patch = difference(found, content)
         if patch is None:
-            return replace(_version(found), untouched=True)
-        edited = _version(found) != known
+            return replace(version_of(found), untouched=True)
+        edited = version_of(found) != known
         if edited:
             # After the read: what is recorded later than the answer is written later, and one of the two writes fails.
             await _insist(content, is_current)
         patch["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
         path = paths.secret(content.namespace, content.name)
         try:
-            version = _version(await self._client.merge_patch(path, patch, accept=METADATA_ONLY))
+            version = version_of(await self._client.merge_patch(path, patch, accept=METADATA_ONLY))
         except (NotFound, StaleObject) as error:
             raise Overtaken(f"Secret {content.name} was changed meanwhile", last_writer(found)) from error
         return replace(version, changed_by=last_writer(found)) if edited and known is not None else version
 
-    async def delete(self, namespace: str, name: str, *, certificate_name: str, known_uid: str | None) -> None:
+    async def delete(self, namespace: str, name: str, *, certificate_name: str, known_uid: str | None) -> bool:
         """Delete a Secret if it is that Certificate's; anybody else's, and one that is gone, is left alone.
 
-        `known_uid` is that of the Secret as last written: it stays ours when somebody takes our marks from it. Raises
-        StaleObject when it was changed meanwhile, Refused, ClusterUnavailable.
+        `known_uid` is that of the Secret as last written: it stays ours when somebody takes our marks from it. Tells
+        whether it was deleted. Raises StaleObject when it was changed meanwhile, Refused, ClusterUnavailable.
         """
-        found = await self._client.get(paths.secret(namespace, name))
+        found = await self._client.get(paths.secret(namespace, name), accept=METADATA_ONLY)
         if found is None:
-            return
+            return False
         metadata = found["metadata"]
         named = (metadata.get("annotations") or {}).get(CERTIFICATE_NAME)
         as_written = metadata["uid"] == known_uid and named in (None, certificate_name)
         if written_for(found) != certificate_name and not as_written:
-            return
+            return False
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         with contextlib.suppress(NotFound):
             await self._client.request("DELETE", paths.secret(namespace, name), body=body)
+            return True
+        return False
 
     async def type_of(self, namespace: str, name: str) -> str | None:
         """Type of a Secret, whosever it is; None where there is none. Raises ClusterUnavailable."""
@@ -147,7 +151,7 @@ class SecretStore:
         }
         path = paths.secrets(content.namespace)
         answer = await self._client.request("POST", path, body=body, accept=METADATA_ONLY)
-        return _version(answer)
+        return version_of(answer)
 
 
 async def _insist(content: SecretContent, is_current: Callable[[], Awaitable[bool]]) -> None:
@@ -221,5 +225,7 @@ def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
     return {key: base64.b64encode(value).decode("ascii") for key, value in data.items()}
 
 
-def _version(answer: Mapping[str, Any]) -> SecretVersion:
-    return SecretVersion(answer["metadata"]["uid"], answer["metadata"]["resourceVersion"])
+def version_of(secret: Mapping[str, Any]) -> SecretVersion:
+    """Which state of which Secret an object is, whole or its metadata alone."""
+    metadata = secret["metadata"]
+    return SecretVersion(metadata["uid"], metadata["resourceVersion"], written_for(secret))

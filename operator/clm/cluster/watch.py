@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from clm.errors import ClmError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from clm.cluster.client import ApiClient
 
@@ -62,25 +62,31 @@ class ObjectWatch(Generic[Seen]):
         self._selector = selector
         self._accept_list, self._accept = accept
         self._read = read
-        self._versions: dict[Name, Seen] = {}
+        self._versions: dict[str, dict[str, Seen]] = {}  # by namespace, so that one can be gone through
         self._gone: deque[str] = deque(maxlen=_REMEMBERED)
         self.synced = asyncio.Event()
 
     def version(self, namespace: str, name: str) -> Seen | None:
         """Last known version of an object; None when there is none."""
-        return self._versions.get((namespace, name))
+        return self._versions.get(namespace, {}).get(name)
+
+    def in_namespace(self, namespace: str) -> Mapping[str, Seen]:
+        """What is known of a namespace, by name; it changes as the watch goes on."""
+        return self._versions.get(namespace, {})
 
     def items(self) -> Iterator[tuple[Name, Seen]]:
         """Iterate over a copy of all that is known."""
-        return iter(list(self._versions.items()))
+        return iter(
+            [((namespace, name), seen) for namespace, of in self._versions.items() for name, seen in of.items()]
+        )
 
     def wrote(self, namespace: str, name: str, version: Seen) -> None:
         """Remember a write of our own at once, so that its echo is no news.
 
         What the watch has said since counts more: a newer version, or that the object is gone.
         """
-        if version.uid not in self._gone and not _older(version, self._versions.get((namespace, name))):
-            self._versions[namespace, name] = version
+        if version.uid not in self._gone and not _older(version, self.version(namespace, name)):
+            self._versions.setdefault(namespace, {})[name] = version
 
     async def run(self) -> None:
         """List, then watch, and again from the start whenever the stream is too old; until cancelled."""
@@ -104,13 +110,16 @@ class ObjectWatch(Generic[Seen]):
         items, resource_version = await self._client.list_objects(
             self._collection, label_selector=self._selector, accept=self._accept_list
         )
-        found = {_name(item): self._read(item) for item in items}
-        changed = {name for name, version in found.items() if self._versions.get(name) != version}
-        gone = self._versions.keys() - found.keys()
-        self._versions = found
+        before = dict(self.items())
+        self._versions = {}
+        for item in items:
+            namespace, name = _name(item)
+            self._versions.setdefault(namespace, {})[name] = self._read(item)
         if self.synced.is_set():
-            for name in changed | gone:
-                self._changed(*name)
+            found = dict(self.items())
+            for key in before.keys() | found.keys():
+                if before.get(key) != found.get(key):
+                    self._changed(*key)
         return resource_version
 
     async def _follow(self, resource_version: str) -> None:
@@ -130,17 +139,22 @@ class ObjectWatch(Generic[Seen]):
             await asyncio.sleep(_PAUSE_S)  # a server that ends every stream at once is not to be run down
 
     def _apply(self, type: str, item: dict[str, Any]) -> None:  # noqa: A002
-        name, version = _name(item), self._read(item)
-        known = self._versions.get(name)
+        (namespace, name), version = _name(item), self._read(item)
+        known = self.version(namespace, name)
         if type == "DELETED":
             self._gone.append(version.uid)
             # A late echo of an old object's end must not hide the new one.
             if known is not None and known.uid == version.uid:
-                del self._versions[name]
-                self._changed(*name)
+                self._drop(namespace, name)
+                self._changed(namespace, name)
         elif known != version and not _older(version, known):
-            self._versions[name] = version
-            self._changed(*name)
+            self._versions.setdefault(namespace, {})[name] = version
+            self._changed(namespace, name)
+
+    def _drop(self, namespace: str, name: str) -> None:
+        del self._versions[namespace][name]
+        if not self._versions[namespace]:
+            del self._versions[namespace]
 
 
 def _older(version: Version, known: Version | None) -> bool:

@@ -5,7 +5,7 @@ spec.revocation: every unexpired certificate of the object is revoked, and nothi
 deletionPolicy Revoke: a finalizer holds the object, from before its first certificate is issued until
 1. its certificates are recorded as revoked,
 2. they are announced, unless clm_core_db is away: the relay announces what the outbox has,
-3. its Secret is gone.
+3. its Secrets are gone, those of a former spec.secretName too.
 Neither waits for the HSM: an intent that was not signed yet is signed and recorded as revoked later, by the relay.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
+    from clm.cluster.secret_watch import SecretWatch
     from clm.cluster.secrets import SecretStore
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.revoke import Revoker
@@ -59,12 +60,14 @@ class Ending:
         store: RevocationStore,
         revoker: Revoker,
         secrets: SecretStore,
+        secret_watch: SecretWatch,
         boundary: Boundary,
     ) -> None:
         self._client = client
         self._store = store
         self._revoker = revoker
         self._secrets = secrets
+        self._secret_watch = secret_watch
         self._boundary = boundary
 
     async def hold(self, body: dict[str, Any]) -> dict[str, Any] | None:
@@ -99,7 +102,7 @@ class Ending:
         return _ended(found, reason)
 
     async def delete(self, owner: Owner, body: Mapping[str, Any]) -> int:
-        """Revoke what was issued for an object that is being deleted, delete its Secret and let it go. Safe to repeat.
+        """Revoke what was issued for an object that is being deleted, delete its Secrets and let it go. Safe to repeat.
 
         Returns how many certificates were revoked. Raises DatabaseUnavailable (of clm_secure_db), StaleObject, Refused,
         ClusterUnavailable.
@@ -111,7 +114,7 @@ class Ending:
             await self._revoker.announce(recorded)
         except Unavailable as error:
             logger.warning("%s/%s: its revocation is announced later: %s", owner.namespace, owner.name, error)
-        await self._delete_secret(body)
+        await self._delete_secrets(body)
         self._boundary("revoke.secret-deleted")
         if FINALIZER in _finalizers(body):
             try:
@@ -120,12 +123,16 @@ class Ending:
                 logger.info("%s/%s: somebody else let it go", owner.namespace, owner.name)
         return len(recorded)
 
-    async def _delete_secret(self, body: Mapping[str, Any]) -> None:
-        metadata, spec = body["metadata"], body.get("spec") or {}
+    async def _delete_secrets(self, body: Mapping[str, Any]) -> None:
+        """Delete the Secret that the spec names, and those that were written under names that it had before."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        current = str((body.get("spec") or {}).get("secretName", ""))
         known = ((body.get("status") or {}).get("secret") or {}).get("uid")
-        await self._secrets.delete(
-            metadata["namespace"], str(spec.get("secretName", "")), certificate_name=metadata["name"], known_uid=known
-        )
+        former = set(self._secret_watch.written_for(namespace, name, uid=known)) - {current}
+        for secret in (current, *sorted(former)):
+            deleted = await self._secrets.delete(namespace, secret, certificate_name=name, known_uid=known)
+            if deleted and secret != current:
+                logger.info("%s/%s: Secret %s, of a former spec.secretName, went too", namespace, name, secret)
 
     async def _set_finalizer(self, body: Mapping[str, Any], *, held: bool) -> dict[str, Any]:
         metadata = body["metadata"]
