@@ -44,6 +44,7 @@ from clm.lifecycle.admission import Admission
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.brought_keys import BroughtKeys
+from clm.lifecycle.ca_keys import CaKeys
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.ending import Ending
 from clm.lifecycle.hsm_keys import HsmKeys
@@ -51,6 +52,7 @@ from clm.lifecycle.issue import Issuance
 from clm.lifecycle.keyring import Keyring
 from clm.lifecycle.keystore_passwords import PasswordReader
 from clm.lifecycle.known_keys import open_known_keys
+from clm.lifecycle.publications import Publications
 from clm.lifecycle.publish import Publisher
 from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.reconcile import Reconciler
@@ -224,15 +226,18 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
     quotas = QuotaLine()
     certifier = Certifier(
         organization_id=settings.organization_id,
-        authorities=authorities,
         history=history,
         issuance=issuance,
-        requests=requests,
-        hsm_keys=hsm_keys,
-        keys=keys,
+        ca_keys=CaKeys(organization_id=settings.organization_id, hsm_keys=hsm_keys, keys=keys),
+        publications=Publications(
+            organization_id=settings.organization_id,
+            authorities=authorities,
+            history=history,
+            requests=requests,
+            reschedule=schedule.move,
+        ),
         quotas=quotas,
         storms=StormBreaker(history, _storm_limits(settings)),
-        reschedule=schedule.move,
         objection=BroughtKeys(secrets=secrets, compromised=CompromisedKeyStore(secure)).objection,
     )
     events = EventRecorder(client, per_second=settings.events_per_second, instance=origin, clock=time.monotonic)

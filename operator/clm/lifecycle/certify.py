@@ -9,34 +9,31 @@ from clm.errors import QuotaExceeded
 from clm.lifecycle.failures import issuing
 from clm.lifecycle.holds import Hold, failure_hold
 from clm.lifecycle.plan import Finish, Issue, Publish, State, Wait, is_asked, plan, still_serves
-from clm.lifecycle.publish import Publication
+from clm.lifecycle.publications import renewal_of
 from clm.lifecycle.quotas import QuotaLine, quota_of
-from clm.lifecycle.renewal import Renewal, renew_requested_at, renewal_time
+from clm.lifecycle.renewal import renew_requested_at
 from clm.lifecycle.request import Order
 from clm.lifecycle.status import Refusal
-from clm.pki.chain import CertificateFacts, certificate_facts
 from clm.pki.profile import Issuer
 from clm.resources.audit import AuditRecord
 from clm.resources.certificate import issuance_hash
 from clm.resources.keys import KeySpec
-from clm.resources.records import HsmKeyRow
-from clm.settings import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from clm.lifecycle.admission import Admitted
-    from clm.lifecycle.authorities import Authorities
-    from clm.lifecycle.hsm_keys import HsmKeys
-    from clm.lifecycle.issue import Issuance, Issued
-    from clm.lifecycle.request import RequestBuilder
+    from clm.lifecycle.ca_keys import CaKeys
+    from clm.lifecycle.issue import Issuance
+    from clm.lifecycle.publications import Publications
+    from clm.lifecycle.publish import Publication
     from clm.lifecycle.storms import StormBreaker
+    from clm.pki.chain import CertificateFacts
     from clm.resources.certificate import CertificateSpec
     from clm.resources.quotas import Quota
-    from clm.resources.records import Owner, Revision
+    from clm.resources.records import HsmKeyRow, Owner, Revision
     from clm.storage.secure.history import HistoryStore
-    from clm.storage.secure.keys import KeyStore
 
 _EXPIRED = Refusal(
     "Expired",
@@ -50,33 +47,27 @@ Objection: TypeAlias = "Callable[[Owner, CertificateSpec, Revision | None], Awai
 
 
 class Certifier:
-    """Issues, finishes or finds the certificate of one object. `reschedule` moves when a certificate falls due."""
+    """Issues, finishes or finds the certificate of one object."""
 
     def __init__(  # noqa: PLR0913 - wired in one place
         self,
         *,
         organization_id: uuid.UUID,
-        authorities: Authorities,
         history: HistoryStore,
         issuance: Issuance,
-        requests: RequestBuilder,
-        hsm_keys: HsmKeys,
-        keys: KeyStore,
+        ca_keys: CaKeys,
+        publications: Publications,
         storms: StormBreaker,
         quotas: QuotaLine,
-        reschedule: Callable[[uuid.UUID, datetime | None], Awaitable[None]],
         objection: Objection,
     ) -> None:
         self._organization_id = organization_id
-        self._authorities = authorities
         self._history = history
         self._issuance = issuance
-        self._requests = requests
-        self._hsm_keys = hsm_keys
-        self._keys = keys
+        self._ca_keys = ca_keys
+        self._publications = publications
         self._storms = storms
         self._quotas = quotas
-        self._reschedule = reschedule
         self._objection = objection
 
     async def certify(  # noqa: PLR0911 - one an outcome
@@ -87,7 +78,7 @@ class Certifier:
         Raises IssuanceFailed, and what else `Issuance.issue` raises.
         """
         newest = await self._history.newest(owner)
-        subject_key = await self._subject_key(owner, admitted, newest)
+        subject_key = await self._ca_keys.key_of(owner, admitted, newest)
         if isinstance(subject_key, Refusal):
             return subject_key
         issuer = admitted.issuer or _self_issuer(subject_key)
@@ -113,7 +104,9 @@ class Certifier:
             case Publish() if step.recorded.not_after <= now:
                 return _EXPIRED
             case Publish():
-                publication = await self._recorded(owner, admitted, step.recorded.id, now=now, hold=failed)
+                publication = await self._publications.of_recorded(
+                    owner, admitted, step.recorded.id, now=now, hold=failed
+                )
                 if step.adopted and publication is not None:
                     await self._record_adoption(owner, body, step.recorded)
                 return publication
@@ -150,7 +143,7 @@ class Certifier:
         """Have what stands stay published while nothing is issued, where it is what the spec asks for."""
         if step.replaces is None or not still_serves(step, now=now):
             return hold
-        return await self._recorded(owner, admitted, step.replaces.id, now=now, hold=hold)
+        return await self._publications.of_recorded(owner, admitted, step.replaces.id, now=now, hold=hold)
 
     async def _standing(
         self, owner: Owner, admitted: Admitted, state: State, hold: Hold | None
@@ -159,7 +152,7 @@ class Certifier:
         standing = await self._history.standing(owner) if state.newest and state.newest.state == "pending" else None
         if standing is None or (standing.spec_hash, standing.issuer_key_id) != (state.spec_hash, state.issuer_key_id):
             return hold
-        return await self._recorded(owner, admitted, standing.id, now=state.now, hold=hold)
+        return await self._publications.of_recorded(owner, admitted, standing.id, now=state.now, hold=hold)
 
     async def finish_unwanted(self, owner: Owner, why: str) -> bool:
         """Bring to its end what was begun for an object that is refused now: an intent is never dropped.
@@ -175,32 +168,6 @@ class Certifier:
         await self._issuance.finish(intent, secret_name=None, renewal_due=lambda _: None, unwanted=why)
         return True
 
-    async def _subject_key(
-        self, owner: Owner, admitted: Admitted, newest: Revision | None
-    ) -> HsmKeyRow | Refusal | None:
-        wanted = admitted.spec.private_key
-        if wanted.storage != "HSM":
-            return None
-        row = await self._keys.owned_by(owner)
-        if row is not None and row.owner != owner and not _is_same_authority(row, admitted, newest):
-            row = None  # an earlier object of that name was another CA: its key is not this one's
-        if row is not None and row.algorithm != str(wanted.key):
-            return Refusal(
-                "KeyFixed",
-                f"spec.privateKey: the key of this CA is {row.algorithm} in the HSM and stays so; "
-                f"set algorithm and size back, or have a KeyRotation change it (asked for: {wanted.key})",
-            )
-        if row is not None and row.state == "active":
-            return row
-        if row is not None and row.state != "generating":
-            why = f"the key of this CA is {row.state} ({row.state_reason or 'no reason given'})"
-            then = "it can be resumed" if row.state == "suspended" else "once it is destroyed, another one is made"
-            return Refusal("KeyNotActive", f"{why}; {then}: clm keys", waiting=True)
-        if row is None:
-            version = await self._keys.next_version(owner)
-            row = _new_ca_key(owner, self._organization_id, wanted.key, version=version)
-        return await self._hsm_keys.ensure(row)
-
     def _state(
         self,
         owner: Owner,
@@ -212,7 +179,7 @@ class Certifier:
         now: datetime,
         failed: Hold | None,
     ) -> State:
-        due = _renewal(admitted, owner, newest, now=now).at if newest is not None else None
+        due = renewal_of(admitted, owner, newest, now=now).at if newest is not None else None
         return State(
             now=now,
             resource_uid=owner.resource_uid,
@@ -257,8 +224,7 @@ class Certifier:
         issued = await self._issuance.issue(order, now=now, renewal_due=_renewal_due(admitted, owner))
         if not issued.active:
             return None
-        chain = await self._authorities.chain(issuer.certificate_id, as_of=admitted.issuer_chain)
-        return self._publication(owner, admitted, issuer, issued, step.revision, chain)
+        return await self._publications.of_issued(owner, admitted, issuer=issuer, issued=issued, revision=step.revision)
 
     async def _finish(self, owner: Owner, admitted: Admitted, step: Finish, *, now: datetime) -> Publication | None:
         intent = await self._history.intent(step.pending.id)
@@ -271,48 +237,7 @@ class Certifier:
             renewal_due=_renewal_due(admitted, owner),
             unwanted=unwanted,
         )
-        return await self._recorded(owner, admitted, intent.id, now=now) if step.wanted else None
-
-    async def _recorded(
-        self,
-        owner: Owner,
-        admitted: Admitted,
-        certificate_id: uuid.UUID,
-        *,
-        now: datetime,
-        hold: Hold | None = None,
-    ) -> Publication | None:
-        recorded = await self._history.certificate(certificate_id)
-        if recorded is None or recorded.state != "active":
-            return None  # somebody ended it since it was looked up, or recorded the intent first, as unwanted
-        private_key = (
-            await self._requests.open_key(recorded.private_key_id) if recorded.private_key_id is not None else None
-        )
-        facts = certificate_facts(recorded.certificate)
-        renewal = _renewal(admitted, owner, facts, now=now)
-        if renewal.at != recorded.renewal_due_at:
-            # The spec, a window that was missed, or the object that has adopted it, says another time.
-            await self._reschedule(recorded.id, renewal.at)
-        return Publication(
-            id=recorded.id,
-            organization_id=recorded.organization_id,
-            # Also where it is adopted: the inventory knows a certificate by the object that it was issued to.
-            owner=recorded.owner,
-            revision=recorded.revision,
-            spec=admitted.spec,
-            certificate=recorded.certificate,
-            facts=facts,
-            chain=await self._authorities.chain(recorded.issuer_certificate_id, as_of=admitted.issuer_chain),
-            issuer_key_id=recorded.issuer_key_id,
-            issuer_certificate_id=recorded.issuer_certificate_id,
-            issuer_name=admitted.issuer_name,
-            issuer_chain=admitted.issuer_chain,
-            policy_name=recorded.policy_name,
-            policy_generation=recorded.policy_generation,
-            renewal=renewal,
-            hold=hold,
-            private_key=private_key,
-        )
+        return await self._publications.of_recorded(owner, admitted, intent.id, now=now) if step.wanted else None
 
     async def _record_adoption(self, owner: Owner, body: Mapping[str, Any], adopted: Revision) -> None:
         """Write down that the object takes its predecessor's certificate; its status tells that it has."""
@@ -332,59 +257,10 @@ class Certifier:
             )
         )
 
-    def _publication(
-        self,
-        owner: Owner,
-        admitted: Admitted,
-        issuer: Issuer,
-        issued: Issued,
-        revision: int,
-        chain: tuple[bytes, ...],
-    ) -> Publication:
-        facts = issued.facts
-        return Publication(
-            id=issued.id,
-            organization_id=self._organization_id,
-            owner=owner,
-            revision=revision,
-            spec=admitted.spec,
-            certificate=issued.certificate,
-            facts=facts,
-            chain=chain,
-            issuer_key_id=issuer.key_id,
-            issuer_certificate_id=issuer.certificate_id,
-            issuer_name=admitted.issuer_name,
-            issuer_chain=admitted.issuer_chain,
-            policy_name=admitted.policy.name,
-            policy_generation=admitted.policy.generation,
-            renewal=_renewal(admitted, owner, facts),
-            private_key=issued.private_key,
-        )
-
-
-def _new_ca_key(owner: Owner, organization_id: uuid.UUID, algorithm: KeySpec, *, version: int) -> HsmKeyRow:
-    return HsmKeyRow(
-        id=uuid.uuid5(NAMESPACE, f"ca-key/{owner.cluster_id}/{owner.resource_uid}/{version}"),
-        organization_id=organization_id,
-        purpose="ca-signing",
-        algorithm=str(algorithm),
-        version=version,
-        label=f"clm-ca-{owner.namespace}-{owner.name}-v{version}",
-        state="generating",
-        owner=owner,
-    )
-
 
 def _self_issuer(subject_key: HsmKeyRow | None) -> Issuer:
     assert subject_key is not None and subject_key.spki is not None  # noqa: S101, PT018 - admission demands HSM storage
     return Issuer.self_signed(key_id=subject_key.id, spec=KeySpec.parse(subject_key.algorithm), spki=subject_key.spki)
-
-
-def _is_same_authority(row: HsmKeyRow, admitted: Admitted, newest: Revision | None) -> bool:
-    """Tell whether an earlier object of this name was the very CA that is asked for: its key is then taken over."""
-    if row.state == "generating":
-        return row.algorithm == str(admitted.spec.private_key.key)  # no certificate was ever made with it
-    return newest is not None and newest.spec_hash == issuance_hash(admitted.spec)
 
 
 def _reusable_key(admitted: Admitted, step: Issue) -> uuid.UUID | None:
@@ -404,13 +280,5 @@ def _subject_spki(spec: CertificateSpec, subject_key: HsmKeyRow | None) -> bytes
     return subject_key.spki if subject_key is not None else None
 
 
-def _renewal(
-    admitted: Admitted, owner: Owner, issued: Revision | CertificateFacts, *, now: datetime | None = None
-) -> Renewal:
-    return renewal_time(
-        admitted.spec, uid=owner.resource_uid, not_before=issued.not_before, not_after=issued.not_after, now=now
-    )
-
-
 def _renewal_due(admitted: Admitted, owner: Owner) -> Callable[[CertificateFacts], datetime | None]:
-    return lambda facts: _renewal(admitted, owner, facts).at
+    return lambda facts: renewal_of(admitted, owner, facts).at

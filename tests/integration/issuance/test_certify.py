@@ -14,8 +14,10 @@ import pytest
 from clm.lifecycle.admission import Admitted
 from clm.lifecycle.authorities import Authorities
 from clm.lifecycle.boundaries import no_boundary
+from clm.lifecycle.ca_keys import CaKeys
 from clm.lifecycle.certify import Certifier
 from clm.lifecycle.holds import Hold
+from clm.lifecycle.publications import Publications
 from clm.lifecycle.publish import Publication, secret_content
 from clm.lifecycle.quotas import QuotaLine
 from clm.lifecycle.storms import StormBreaker, StormLimits
@@ -54,15 +56,18 @@ async def _certify(
 ) -> Any:
     certifier = Certifier(
         organization_id=ORGANIZATION,
-        authorities=Authorities(token=shop.token, store=AuthorityStore(shop.database)),
         history=shop.history,
         issuance=shop.issuance(boundary),
-        requests=shop.requests,
-        hsm_keys=shop.hsm_keys,
-        keys=shop.keys,
+        ca_keys=CaKeys(organization_id=ORGANIZATION, hsm_keys=shop.hsm_keys, keys=shop.keys),
+        publications=Publications(
+            organization_id=ORGANIZATION,
+            authorities=Authorities(token=shop.token, store=AuthorityStore(shop.database)),
+            history=shop.history,
+            requests=shop.requests,
+            reschedule=RenewalStore(shop.database, cluster_id=shop.cluster_id).reschedule,
+        ),
         quotas=QuotaLine(),
         storms=StormBreaker(shop.history, StormLimits(3, timedelta(hours=1), timedelta(hours=4))),
-        reschedule=RenewalStore(shop.database, cluster_id=shop.cluster_id).reschedule,
         objection=_none,
     )
     policy = PolicyView(name="p", uid=str(uuid.uuid4()), generation=1, spec=None, problem=None)
