@@ -77,7 +77,7 @@ class StormBreaker:
         longest = self._limits.window + self._limits.pause
         if replaced is None or step.reason == "renewal" or now - (replaced.not_before + BACKDATE) > longest:
             return step
-        recent = await self._history.recent(replaced.owner.resource_uid, name, since=now - longest - BACKDATE)
+        recent = await self._history.recent(*name, since=now - longest - BACKDATE)
         found = storm(recent, step.reason, self._limits, now=now)
         if found is None or step.reason == "manual" or not asked:
             return found or step

@@ -77,18 +77,16 @@ LIMIT %(limit)s
 """
 
 
-# Of one object by its newest revisions, and of all that had its name: each in an index. What counts is the clock that
-# the certificates were made by.
+# By the name, which an object never changes: what earlier objects of that name had is the same storm. Renewals by time
+# are none, and must not crowd out what is. What counts is the clock that the certificates were made by.
 _RECENT = """
-(SELECT reason, not_before FROM certificate_requests
- WHERE cluster_id = %(cluster_id)b AND resource_uid = %(uid)b
- ORDER BY revision DESC LIMIT %(limit)s)
-UNION ALL
-(SELECT reason, not_before FROM certificate_requests
- WHERE cluster_id = %(cluster_id)b AND namespace = %(namespace)s AND name = %(name)s
-   AND resource_uid <> %(uid)b AND created_at > now() - interval '2 days'
- ORDER BY created_at DESC LIMIT %(limit)s)
+SELECT reason, not_before FROM certificate_requests
+WHERE cluster_id = %(cluster_id)b AND namespace = %(namespace)s AND name = %(name)s
+  AND not_before > %(since)s AND reason <> 'renewal'
+ORDER BY not_before DESC LIMIT %(limit)s
 """
+
+_RECENT_LIMIT = 500
 
 _LIVE = "SELECT id FROM certificates WHERE id = ANY(%(ids)b) AND state = 'active'"
 
@@ -143,13 +141,18 @@ class HistoryStore:
         """Tell whether the certificate stands for its object now: recorded, and neither replaced nor revoked."""
         return await self._live.submit(certificate_id)
 
-    async def recent(self, uid: uuid.UUID, name: tuple[str, str], *, since: datetime) -> list[PastIssuance]:
-        """List what began since then of an object, and of others of its namespace and name; at most 200."""
-        parameters = {"cluster_id": self._cluster_id, "uid": uid, "namespace": name[0], "name": name[1], "limit": 100}
+    async def recent(self, namespace: str, name: str, *, since: datetime) -> list[PastIssuance]:
+        """List what began since then of all objects that had this name, but for renewals by time: the newest 500."""
+        parameters = {
+            "cluster_id": self._cluster_id,
+            "namespace": namespace,
+            "name": name,
+            "since": since,
+            "limit": _RECENT_LIMIT,
+        }
         async with self._database.connection() as connection:
             cursor = await connection.execute(_RECENT, parameters)
-            found = [PastIssuance(*row) for row in await cursor.fetchall()]
-        return [it for it in found if it.not_before > since]
+            return [PastIssuance(*row) for row in await cursor.fetchall()]
 
     async def intent(self, request_id: uuid.UUID) -> StoredIntent | None:
         """Read a pending intent; None when it is pending no longer."""
