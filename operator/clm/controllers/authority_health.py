@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from clm.cluster.status import StatusWriter
     from clm.hsm.token import Token
     from clm.lifecycle.authority_health import Problem
-    from clm.lifecycle.view import ClusterView, Entry, Key
+    from clm.lifecycle.entry import Entry
+    from clm.lifecycle.view import ClusterView, Key
     from clm.storage.core.crls import CrlState, CrlStore
     from clm.storage.secure.authorities import AuthorityStore, StandingAuthority
 

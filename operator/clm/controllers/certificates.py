@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from clm.cluster.client import ApiClient
     from clm.controllers.metrics import Metrics
     from clm.controllers.queue import WorkQueue
+    from clm.lifecycle.entry import Entry
     from clm.lifecycle.reconcile import Reconciler
     from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.spread import Spread
-    from clm.lifecycle.view import ClusterView, Entry
+    from clm.lifecycle.view import ClusterView
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +93,11 @@ class CertificateController:
             entry = self._view.get(key)
             if entry is None or self._queue.is_working(key):
                 continue  # looked at again when the work on it is done
-            if self._reconciler.quiet_for_s(key, entry) is None and self._view.owns_its_secret(key, entry):
+            if not self._reconciler.secret_stands(key, entry) and self._view.owns_its_secret(key, entry):
                 self._repair(key)
 
     def policy_changed(self, name: str) -> None:
-        """Look again at what a Policy kept from being Ready, and at what another CA, or another key, issued."""
+        """Look again at what a Policy keeps from being Ready or renewed, and at what another CA, or key, issued."""
         for key in self._view.using_policy(name):
             entry = self._view.get(key)
             if entry is None:
@@ -106,6 +107,9 @@ class CertificateController:
                 self._queue.add(key)
             elif not self._view.has_its_chain(key, entry):
                 self._follow(key)
+            elif entry.hold == "QuotaExceeded" and self._view.policy(name) is not None:
+                self._thorough.add(key)  # by its status it need not be looked at yet, or ever
+                self._queue.add(key, background=True)
 
     def ca_key_changed(self, key: Key) -> None:
         """Look again at a CA whose key was stopped or works again, and at what waits for it. Must not block."""
@@ -181,8 +185,12 @@ class CertificateController:
     def _settle(self, key: Key, done: Done) -> None:
         entry = self._view.get(key)
         if entry is not None and entry.ready and self._reconciler.quiet_for_s(key, entry) is None:
-            self._mend(key, entry)  # its Secret or its CA changed while it was worked on
-            return
+            # Something changed while it was worked on; a limit keeps it waiting until the time that it tells.
+            if self._mend(key, entry):
+                return
+            if entry.hold is None:
+                self._queue.retry(key)
+                return
         self._queue.forget(key)
         if done.next_look_s is not None and not (done.recorded and done.next_look_s > LATEST_LOOK_S):
             self._queue.add_after(key, done.next_look_s, background=done.recorded)
@@ -206,9 +214,9 @@ class CertificateController:
 
     def _consider(self, key: Key, entry: Entry) -> None:
         wait_s = self._reconciler.quiet_for_s(key, entry)
-        if wait_s is None and self._stood(key, entry):
-            self._mend(key, entry)
-        elif wait_s is None:
+        if wait_s is None and self._stood(key, entry) and self._mend(key, entry):
+            return
+        if wait_s is None:
             # A mass of renewals that are due must not keep what was never issued, or is not Ready, waiting.
             self._queue.add(key, background=self._stands(entry) and self._is_due(entry))
         else:
@@ -227,11 +235,15 @@ class CertificateController:
     def _is_due(self, entry: Entry) -> bool:
         return entry.next_look_at <= self._reconciler.now()
 
-    def _mend(self, key: Key, entry: Entry) -> None:
-        if self._reconciler.secret_stands(key, entry) and not self._view.has_its_chain(key, entry):
+    def _mend(self, key: Key, entry: Entry) -> bool:
+        """Plan the repair of a Secret, or that it follows its CA. False where neither is what is wrong."""
+        if not self._reconciler.secret_stands(key, entry):
+            self._repair(key)
+        elif not self._view.has_its_chain(key, entry):
             self._follow(key)
         else:
-            self._repair(key)
+            return False
+        return True
 
     def _follow(self, key: Key) -> None:
         """Have a leaf published again under its CA's new chain, in its turn: there may be very many of them."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clm.errors import QuotaExceeded
 from clm.lifecycle.failures import issuing
-from clm.lifecycle.holds import Hold, failure_hold
+from clm.lifecycle.holds import Hold, failure_hold, told_hold
 from clm.lifecycle.plan import Finish, Issue, Publish, State, Wait, is_asked, plan, still_serves
 from clm.lifecycle.publications import renewal_of
-from clm.lifecycle.quotas import QuotaLine, quota_of
+from clm.lifecycle.quotas import QuotaLine, at_the_latest, quota_of
 from clm.lifecycle.renewal import renew_requested_at
 from clm.lifecycle.request import Order
 from clm.lifecycle.status import Refusal
@@ -126,7 +126,7 @@ class Certifier:
         quota, uid = quota_of(admitted.policy, owner.namespace, step, now=now), owner.resource_uid
         if quota is None:
             return await self._issue(owner, body, admitted, issuer, subject_key, step, now=now)
-        hold = self._quotas.waits(quota, uid, admitted.policy.name)
+        hold = self._quotas.waits(quota, uid, admitted.policy.name, told=told_hold(body))
         if hold is None:
             try:
                 issued = await self._issue(owner, body, admitted, issuer, subject_key, step, now=now, quota=quota)
@@ -135,7 +135,7 @@ class Certifier:
             else:
                 self._quotas.served(quota, uid)
                 return issued
-        return await self._keep(owner, admitted, step, hold, now=now)
+        return await self._keep(owner, admitted, step, at_the_latest(hold, step), now=now)
 
     async def _keep(
         self, owner: Owner, admitted: Admitted, step: Issue, hold: Hold, *, now: datetime

@@ -5,6 +5,7 @@ A certificate that stands stays Ready meanwhile. Each is said once: a retry that
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clm.lifecycle.failures import next_failure, waits_until
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.errors import IssuanceFailed
+
+_NO_NEWS = timedelta(seconds=5)
+"""A time that differs by less than this from the one that is told is the same: who counts it anew rounds it anew."""
 
 
 class Hold(NamedTuple):
@@ -69,7 +73,10 @@ def failed_status(body: Mapping[str, Any], error: IssuanceFailed, *, now: dateti
 
 
 def held_status(body: Mapping[str, Any], hold: Hold, *, now: datetime) -> dict[str, Any]:
-    """Status of a Certificate for which nothing is issued now, and whose present certificate is not published."""
+    """Status of a Certificate for which nothing is issued now, and whose present certificate is not published.
+
+    Also where it is told already, with its time: the caller writes what differs.
+    """
     status, generation = parse_status(body.get("status")), body["metadata"]["generation"]
     if hold.kind == "Failed":
         if status.ready is not True or _stands(body, now):
@@ -77,14 +84,47 @@ def held_status(body: Mapping[str, Any], hold: Hold, *, now: datetime) -> dict[s
         then = time_text(hold.until) if hold.until else "no time"
         why = f"the certificate has expired; its renewal failed and is tried again at {then}: see condition Issuing"
         return refused_status(body, Refusal("Expired", why, waiting=True), now=now)
+    hold = _as_told(body, hold, now=now)
     changed: dict[str, Any] = {"conditions": _conditions(body)}
     if not _stands(body, now):
-        ready = find(changed["conditions"], "Ready") or {}
-        if (ready.get("reason"), ready.get("observedGeneration")) == (hold.kind, generation):
-            return {}
         changed = refused_status(body, Refusal(hold.kind, hold.message, waiting=True), now=now)
     changed["conditions"] = held_conditions(changed["conditions"], hold, generation=generation, now=now)
     return {**changed, "nextAttemptTime": time_text(hold.until) if hold.until else None}
+
+
+def told_hold(body: Mapping[str, Any]) -> Hold | None:
+    """The limit that a status tells of, as it was told, for whatever generation; None where it tells of none."""
+    status = parse_status(body.get("status"))
+    if status.hold is None or status.hold == "Failed":
+        return None
+    said = find(_conditions(body), "IssuanceSuspended" if status.hold == "IssuanceSuspended" else "Issuing") or {}
+    cause = str(said.get("reason")) if status.hold == "IssuanceSuspended" else ""
+    return Hold(status.hold, status.next_attempt_time, cause, str(said.get("message")))
+
+
+def is_told(body: Mapping[str, Any], hold: Hold, *, now: datetime) -> bool:
+    """Tell whether the status says already that this limit keeps the present spec waiting, at whatever time it ends.
+
+    Only what is not told yet is an Event, or an act in the audit log: a place in line may change many times.
+    """
+    told, generation = told_hold(body), body["metadata"]["generation"]
+    if told is None or (told.kind, told.cause) != (hold.kind, hold.cause):
+        return False
+    if parse_status(body.get("status")).hold_generation != generation:
+        return False
+    ready = find(_conditions(body), "Ready") or {}
+    return _stands(body, now) or (ready.get("reason"), ready.get("observedGeneration")) == (hold.kind, generation)
+
+
+def _as_told(body: Mapping[str, Any], hold: Hold, *, now: datetime) -> Hold:
+    """The hold with the time that the status tells, where that is still to come and the new one is no other."""
+    told = told_hold(body)
+    if told is None or told.kind != hold.kind or told.until is None or hold.until is None or told.until <= now:
+        return hold
+    if abs(told.until - hold.until) >= _NO_NEWS:
+        return hold
+    message = hold.message.replace(time_text(hold.until), time_text(told.until))
+    return hold._replace(until=told.until, message=message)
 
 
 def held_conditions(
@@ -107,11 +147,12 @@ def held_conditions(
 def with_hold(body: Mapping[str, Any], status: dict[str, Any], hold: Hold | None, *, now: datetime) -> dict[str, Any]:
     """Add to the status of a certificate that stands what keeps the next one waiting, or that nothing does."""
     generation = body["metadata"]["generation"]
+    hold = _as_told(body, hold, now=now) if hold is not None else None
     conditions = held_conditions(status["conditions"], hold, generation=generation, now=now)
     if hold is None:
         fields = dict.fromkeys(("failedIssuanceAttempts", "lastFailureTime", "nextAttemptTime"))
     else:
-        fields = {} if hold.kind == "Failed" or hold.until is None else {"nextAttemptTime": time_text(hold.until)}
+        fields = {} if hold.kind == "Failed" else {"nextAttemptTime": time_text(hold.until) if hold.until else None}
     return {**status, "conditions": conditions, **fields}
 
 

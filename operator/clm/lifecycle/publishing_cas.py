@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clm.lifecycle.authorities import Authorities
-    from clm.lifecycle.view import ClusterView, Entry, Key
+    from clm.lifecycle.entry import Entry
+    from clm.lifecycle.view import ClusterView, Key
     from clm.pki.profile import Issuer
     from clm.storage.core.crls import CrlStore
 

@@ -1,8 +1,8 @@
 """Who waits for a Policy's quota, and for how long.
 
 The tokens are in clm_secure_db, taken with the intent. Who found none there stands in line here: each is told a time of
-its own, and asks again then, so that a thousand who wait do not ask for every single token. After a restart they ask
-once more, and stand in line again.
+its own, and asks again then, so that a thousand who wait do not ask for every single token. After a restart each has
+the place that its status tells.
 
 A renewal of what has stood for a third of its life never waits: it takes a token that is not there, and what is new
 waits for longer. So a quota costs nobody a certificate that was granted once.
@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from clm.lifecycle.holds import Hold
+from clm.lifecycle.renewal import used_from
 from clm.lifecycle.status import time_text
-from clm.pki.tbs import BACKDATE
 from clm.resources.quotas import Quota
 
 if TYPE_CHECKING:
@@ -40,11 +40,19 @@ def quota_of(policy: PolicyView, namespace: str, step: Issue, *, now: datetime) 
 
 
 def _is_used(replaced: Revision | None, now: datetime) -> bool:
-    """Tell whether a third of a certificate's life is over. A spec may ask for a renewal each minute."""
-    if replaced is None:
-        return True
-    issued = replaced.not_before + BACKDATE
-    return now - issued >= (replaced.not_after - issued) / 3
+    return replaced is None or now >= used_from(not_before=replaced.not_before, not_after=replaced.not_after)
+
+
+def at_the_latest(hold: Hold, step: Issue) -> Hold:
+    """What waits for a quota, but a renewal by its time no longer than until it need not wait."""
+    if step.reason != "renewal" or step.replaces is None:
+        return hold
+    used = _whole(used_from(not_before=step.replaces.not_before, not_after=step.replaces.not_after))
+    if hold.until is None:
+        return hold._replace(until=used, message=f"{hold.message}; it is renewed all the same at {time_text(used)}")
+    if hold.until <= used:
+        return hold
+    return hold._replace(until=used, message=hold.message.replace(time_text(hold.until), time_text(used)))
 
 
 _GONE_AFTER = timedelta(hours=1)
@@ -85,15 +93,23 @@ class QuotaLine:
     def __init__(self) -> None:
         self._lines: dict[_LineKey, _Line] = {}
 
-    def waits(self, quota: Quota, uid: uuid.UUID, policy: str) -> Hold | None:
-        """Tell whether an object has to wait, without asking the database; who is new stands behind the others."""
-        line = self._lines.get(_key(quota))
-        if quota.may_overdraw or line is None:
+    def waits(self, quota: Quota, uid: uuid.UUID, policy: str, *, told: Hold | None = None) -> Hold | None:
+        """Tell whether an object has to wait, without asking the database; who is new stands behind the others.
+
+        `told` is what its status tells: an earlier process may have given it a place that is still good.
+        """
+        if quota.may_overdraw:
             return None
+        line = self._lines.get(_key(quota)) or _Line()
         until = line.times.get(uid)
-        if until is None and line.last is not None and line.last > quota.at:
-            until = line.free_at(quota)
-            line.give(uid, until)
+        if until is None:
+            if told is not None and any(uid in other.times for other in self._lines.values()):
+                self.gone(uid)  # it stood in line for another quota than the Policy grants now
+                told = None
+            until = _place(line, quota, policy, told)
+            if until is not None:
+                line.give(uid, until)
+                self._lines[_key(quota)] = line
         # When its time has come it asks the database.
         return _hold(quota, until, policy) if until is not None and until > quota.at else None
 
@@ -131,7 +147,21 @@ def _key(quota: Quota) -> _LineKey:
     return _LineKey(quota.policy_uid, quota.namespace, quota.per_hour)
 
 
+def _place(line: _Line, quota: Quota, policy: str, told: Hold | None) -> datetime | None:
+    """The place that a status tells, where it would be told alike today; else behind the others, if any."""
+    until = told.until if told is not None else None
+    if until is not None and until > quota.at and told == _hold(quota, until, policy):
+        return until
+    return line.free_at(quota) if line.last is not None and line.last > quota.at else None
+
+
+def _whole(moment: datetime) -> datetime:
+    """The next whole second, as a status tells it: who comes then must not be too early."""
+    return moment if moment.microsecond == 0 else moment.replace(microsecond=0) + timedelta(seconds=1)
+
+
 def _hold(quota: Quota, until: datetime, policy: str) -> Hold:
+    until = _whole(until)
     return Hold(
         "QuotaExceeded",
         until,

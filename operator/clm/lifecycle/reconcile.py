@@ -59,12 +59,13 @@ if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.certify import Certifier
     from clm.lifecycle.ending import Ending
+    from clm.lifecycle.entry import Entry
     from clm.lifecycle.keystore_passwords import PasswordReader
     from clm.lifecycle.publish import Publisher
     from clm.lifecycle.repair_pace import RepairPace
     from clm.lifecycle.rsa_keys import RsaKeys
     from clm.lifecycle.telling import Teller
-    from clm.lifecycle.view import ClusterView, Entry, Key
+    from clm.lifecycle.view import ClusterView, Key
     from clm.settings import Settings
     from clm.storage.secure.outbox import OutboxStore
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clm.cluster import paths
 from clm.cluster.events import ObjectRef
 from clm.errors import ClmError, Conflict, IssuanceFailed, NotFound, Refused, Unavailable
-from clm.lifecycle.holds import Hold, failed_status, held_status, next_look
+from clm.lifecycle.holds import Hold, failed_status, held_status, is_told, next_look
 from clm.lifecycle.outages import Outages, outage_status
 from clm.lifecycle.results import Done, Result, RetryAfter
 from clm.lifecycle.status import Refusal, changes, refused_status
@@ -69,12 +69,14 @@ class Teller:
         return await self._tell(key, body, changes(body, status), said, act="certificate.fail", then=then)
 
     async def held(self, key: Key, body: dict[str, Any], hold: Hold) -> Result:
-        """Wait until the time that is known, or until something changes."""
+        """Wait until the time that is known, or until something changes. Only a limit that is new is an Event."""
         now = self._clock()
         status = changes(body, held_status(body, hold, now=now))
-        said = Refusal(hold.kind, hold.message, waiting=True)
+        said, then = Refusal(hold.kind, hold.message, waiting=True), Done(next_look(body, hold, now=now))
+        if is_told(body, hold, now=now):
+            return await self._tell(key, body, status, None, act=None, then=then)
         act: Action | None = "certificate.suspend" if hold.kind == "IssuanceSuspended" else None
-        return await self._tell(key, body, status, said, act=act, then=Done(next_look(body, hold, now=now)))
+        return await self._tell(key, body, status, said, act=act, then=then)
 
     async def tell_of_outage(self, key: Key, body: dict[str, Any] | None, error: Unavailable) -> None:
         """Say what is away, once it has been for longer than the settings say."""
@@ -114,15 +116,26 @@ class Teller:
         self._events.record(about, type, reason, note)  # type: ignore[arg-type]
 
     async def _tell(
-        self, key: Key, body: dict[str, Any], status: dict[str, Any], said: Refusal, *, act: Action | None, then: Result
+        self,
+        key: Key,
+        body: dict[str, Any],
+        status: dict[str, Any],
+        said: Refusal | None,
+        *,
+        act: Action | None,
+        then: Result,
     ) -> Result:
-        """Put something into the status, the audit log and an Event, where it is not said already."""
+        """Put something into the status, the audit log and an Event, where it is not said already.
+
+        `said` is None where only the status says more than it did.
+        """
         try:
             if status:
-                if act is not None:
+                if act is not None and said is not None:
                     await self._metadata.audit(self._audit(key, body, act, said))
                 self._view.put(await self._statuses.write(body, status))
-                self.say(key, body, "Normal" if said.waiting else "Warning", said.reason, said.message)
+                if said is not None:
+                    self.say(key, body, "Normal" if said.waiting else "Warning", said.reason, said.message)
         except Conflict as error:
             await self.refresh(key)
             return RetryAfter(str(error))
@@ -130,7 +143,9 @@ class Teller:
             await self.refresh(key)
             return Done()
         except Refused as error:
-            logger.warning("%s: %s: the status was refused: %s", key, said.reason, error)
+            logger.warning(
+                "%s: the status was refused (%s): %s", key, said.reason if said else "nextAttemptTime", error
+            )
             return RetryAfter(str(error))
         return then
 

@@ -1,31 +1,23 @@
-"""What the operator remembers of the cluster: slim, and enough to tell that an object needs nothing.
+"""What the operator remembers of the cluster: Certificates, Policies and Namespaces, and how they refer to each other.
 
-An object that is settled keeps a few strings here and no body. One that needs work keeps the body that the
-event brought, until it is settled.
+Each is found by what refers to it, so that no event has all of them looked through.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from clm.errors import InvalidInput
-from clm.lifecycle.contest import contest_of
-from clm.lifecycle.ending import finalizer_differs, is_deleted_to_revoke
-from clm.lifecycle.failures import waits_until
-from clm.lifecycle.renewal import is_answered, renew_requested_at
-from clm.resources.authority import AuthoritySpec, read_authority
-from clm.resources.certificate import CertificateStatus, parse_status
+from clm.lifecycle.entry import entry_of
 from clm.resources.policy import CaIssuer, PolicySpec, parse_policy
-from clm.resources.reading import Reader, Report
 
 if TYPE_CHECKING:
-    import uuid
     from collections.abc import Iterator, Mapping
 
-    from clm.cluster.secrets import SecretVersion
+    from clm.lifecycle.entry import Entry
     from clm.resources.status import HoldKind
 
 _Value = TypeVar("_Value")
@@ -41,66 +33,6 @@ class Key(NamedTuple):
     def __str__(self) -> str:
         """Write it as people do."""
         return f"{self.namespace}/{self.name}"
-
-
-@dataclass(slots=True)
-class Entry:
-    """One Certificate object. `body` is there while it needs work.
-
-    `issuer_key` identifies the key that signed its certificate, `key_identifier` its own. That, and what it publishes,
-    is kept for a CA only. `issuer_chain` lists the ids of the CA certificates that stand beside its certificate.
-    `renewal_at` is in seconds since the epoch; `renewal_recorded`: clm_secure_db has it, too, and in an index.
-    `ends`: it is being deleted and is to be revoked, or its finalizer is not as its deletionPolicy asks.
-    """
-
-    uid: str
-    created: str
-    generation: int
-    resource_version: str
-    policy: str
-    secret_name: str
-    is_ca: bool
-    observed_generation: int | None
-    ready: bool | None
-    ready_reason: str | None
-    certificate_id: uuid.UUID | None
-    secret_uid: str | None
-    secret_resource_version: str | None
-    renewal_at: float | None
-    renewal_recorded: bool
-    hold: HoldKind | None
-    contest_ends_at: float | None
-    repairs: int
-    issuer_name: str | None
-    issuer_key: str | None
-    issuer_chain: str | None
-    key_identifier: str | None
-    authority: AuthoritySpec | None = None
-    ends: bool = False
-    password_secrets: tuple[tuple[str, str], ...] = ()
-    body: dict[str, Any] | None = field(default=None, repr=False)
-
-    def settled(self, secret: SecretVersion | None, *, now: float) -> bool:
-        """Tell whether all that the object asks for stands: then nothing is read and nothing written."""
-        return (
-            self.ready is True
-            and not self.ends
-            and self.observed_generation == self.generation
-            and secret is not None
-            and secret.uid == self.secret_uid
-            and secret.resource_version == self.secret_resource_version
-            and now < self.next_look_at
-        )
-
-    @property
-    def next_look_at(self) -> float:
-        """Moment at which something falls due, in seconds since the epoch; infinite when nothing does."""
-        return min(self.renewal_at or float("inf"), self.contest_ends_at or float("inf"))
-
-    @property
-    def look_is_recorded(self) -> bool:
-        """Whether the database will call for the next look: then nobody here has to remember it for long."""
-        return self.renewal_recorded and self.next_look_at == self.renewal_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +87,7 @@ class ClusterView:
         known = self._entries.get(key)
         if known is not None and known.uid == metadata["uid"] and _older(metadata, known):
             return key, known
-        entry = _entry(body)
+        entry = entry_of(body)
         if known is not None and (known.policy, known.secret_name) != (entry.policy, entry.secret_name):
             self._unlink(key, known)
         self._entries[key] = entry
@@ -331,71 +263,3 @@ def _discard(index: dict[_Value, set[_Member]], value: _Value, member: _Member) 
 
 def _older(metadata: Mapping[str, Any], known: Entry) -> bool:
     return int(metadata["resourceVersion"]) < int(known.resource_version)
-
-
-def _entry(body: dict[str, Any]) -> Entry:
-    metadata = body["metadata"]
-    spec = body.get("spec") or {}
-    status: CertificateStatus = parse_status(body.get("status") or {})
-    contest = contest_of(body.get("status"))
-    return Entry(
-        uid=metadata["uid"],
-        created=str(metadata.get("creationTimestamp", "")),
-        generation=metadata["generation"],
-        resource_version=metadata["resourceVersion"],
-        policy=sys.intern(str((spec.get("policyRef") or {}).get("name", ""))),
-        secret_name=str(spec.get("secretName", "")),
-        is_ca=spec.get("isCA") is True,
-        observed_generation=status.observed_generation,
-        ready=status.ready,
-        ready_reason=sys.intern(status.ready_reason) if status.ready_reason else None,
-        certificate_id=status.certificate_id,
-        secret_uid=status.secret_uid,
-        secret_resource_version=status.secret_resource_version,
-        renewal_at=_renewal_at(metadata, status),
-        renewal_recorded=status.renewal_time is not None and status.next_attempt_time is None,
-        hold=status.hold,
-        contest_ends_at=contest.ends_at.timestamp() if contest is not None else None,
-        repairs=contest.repairs if contest is not None else 0,
-        issuer_name=sys.intern(status.issuer_name) if status.issuer_name else None,
-        issuer_key=sys.intern(status.issuer_key_identifier) if status.issuer_key_identifier else None,
-        issuer_chain=sys.intern(",".join(status.issuer_chain)) if status.issuer_chain is not None else None,
-        key_identifier=status.key_identifier if spec.get("isCA") is True else None,
-        authority=_authority(spec) if spec.get("isCA") is True else None,
-        ends=finalizer_differs(body) or is_deleted_to_revoke(body),
-        password_secrets=status.password_secrets,
-        body=body,
-    )
-
-
-def _authority(spec: Mapping[str, Any]) -> AuthoritySpec | None:
-    """What a CA publishes; nothing where that cannot be read, of which its own reconcile tells."""
-    report = Report()
-    found = read_authority(Reader(spec, path="spec", report=report))
-    try:
-        report.check()
-    except InvalidInput:
-        return None
-    return found
-
-
-def _renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float | None:
-    """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked.
-
-    Of a certificate that is not renewed by time, its end: then the object is not Ready any more. Where attempts have
-    failed, or a limit was reached, not before the next attempt.
-    """
-    end = status.renewal_time or status.not_after
-    moments = [end] if end else []
-    asked = renew_requested_at(metadata)
-    if asked is not None and status.not_before is not None and not is_answered(asked, not_before=status.not_before):
-        moments.append(asked)
-    if not moments:
-        return None
-    moment = min(moments)
-    until = status.next_attempt_time if status.hold is not None else None
-    if status.hold == "Failed":
-        until = waits_until(status, generation=metadata["generation"], asked_at=asked)
-    if until is not None:
-        moment = max(moment, min(until, status.not_after or until))
-    return moment.timestamp()

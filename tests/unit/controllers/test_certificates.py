@@ -13,9 +13,10 @@ from clm.controllers.queue import WorkQueue
 from clm.lifecycle.repair_pace import RepairPace
 from clm.lifecycle.results import Done, Result
 from clm.lifecycle.spread import Spread
-from clm.lifecycle.view import ClusterView, Entry, Key
+from clm.lifecycle.view import ClusterView, Key
 
 if TYPE_CHECKING:
+    from clm.lifecycle.entry import Entry
     from clm.lifecycle.reconcile import Reconciler
 
 KEY = Key("shop", "web")
@@ -187,3 +188,107 @@ def test_the_name_of_a_secret_passes_to_the_next_oldest_and_wakes_it() -> None:
     controller.observed("DELETED", _claim("b", created="2026-11-24T11:00:00Z"))
     assert owner() == "c"
     assert woken() == {"c"}
+
+
+class Standing:
+    """A reconciler that finds every Secret as it was left, and something else that is not as it should be."""
+
+    def __init__(self) -> None:
+        """Start with no look."""
+        self.looks: list[bool] = []
+
+    def quiet_for_s(self, _key: Key, _entry: Entry) -> float | None:
+        """It asks for something that it cannot have."""
+        return None
+
+    def secret_stands(self, _key: Key, _entry: Entry) -> bool:
+        """Nobody has touched it."""
+        return True
+
+    def now(self) -> float:
+        """Long after whatever was asked for."""
+        return 2e9
+
+    async def reconcile(self, _key: Key, *, thorough: bool) -> Result:
+        """Find that it cannot be had."""
+        self.looks.append(thorough)
+        return Done()
+
+
+def _held(*, hold: str | None = "QuotaExceeded") -> dict[str, Any]:
+    held = body(1)
+    if hold is not None:
+        held["status"]["conditions"] += [{"type": "Issuing", "status": "True", "reason": hold}]
+    return held
+
+
+def _policy(generation: int) -> dict[str, Any]:
+    metadata = {"name": "internal", "uid": "p", "generation": generation}
+    return {"metadata": metadata, "spec": {"issuer": {"selfSigned": {}}}}
+
+
+class Watched:
+    """A controller over a reconciler, with workers, for as long as it takes to come to rest."""
+
+    def __init__(self, reconciler: Standing) -> None:
+        """Wire them."""
+        self.view, self.pace = ClusterView(), RepairPace[Key](clock=lambda: 0.0)
+        self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: 0.0)
+        self.controller = CertificateController(
+            view=self.view,
+            queue=self.queue,
+            reconciler=cast("Reconciler", reconciler),
+            metrics=Metrics(CollectorRegistry()),
+            pace=self.pace,
+            spread=Spread(per_second=20, clock=lambda: 0.0),
+            issuer_changed=lambda _: None,
+            clock=lambda: 0.0,
+        )
+
+    async def rest(self) -> None:
+        """Work on all that is queued for now."""
+        workers = asyncio.create_task(self.controller.run(workers=1))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        workers.cancel()
+        await asyncio.gather(workers, return_exceptions=True)
+
+
+def test_what_waits_for_a_quota_is_looked_at_once_and_is_no_broken_secret() -> None:
+    """An event has it looked at, and then nothing does: no repair is counted, and no look is planned."""
+    reconciler = Standing()
+    watched = Watched(reconciler)
+    watched.controller.observed("ADDED", _held())
+    watched.controller.secret_changed(KEY.namespace, "web-tls")
+    asyncio.run(watched.rest())
+    assert reconciler.looks == [False]
+    assert watched.pace.repairs(KEY) == 0
+    assert watched.queue._due == {}
+
+
+def test_what_nothing_keeps_waiting_is_tried_again_and_is_no_broken_secret() -> None:
+    """What came while it was worked on, such as another CA, has its back-off, and not the pace of repairs."""
+    reconciler = Standing()
+    watched = Watched(reconciler)
+    watched.controller.observed("ADDED", _held(hold=None))
+    asyncio.run(watched.rest())
+    assert reconciler.looks == [False]
+    assert watched.pace.repairs(KEY) == 0
+    assert list(watched.queue._due) == [KEY]
+
+
+def test_a_policy_that_changes_wakes_what_waits_for_its_quota() -> None:
+    """Looked at closely, since by its status nothing is due. What stands is left alone."""
+    for hold, looks in ((None, []), ("QuotaExceeded", [True])):
+        reconciler = Standing()
+        watched = Watched(reconciler)
+        watched.view.put(_held(hold=hold))
+        watched.controller.policy_changed("internal")
+        asyncio.run(watched.rest())
+        assert reconciler.looks == [], "its Policy is gone"
+        watched.view.put_policy(_policy(1))
+        for entry in watched.view.items():
+            entry[1].issuer_name = str(KEY)
+        watched.controller.policy_changed("internal")
+        asyncio.run(watched.rest())
+        assert reconciler.looks == looks

@@ -22,9 +22,9 @@ from clm.errors import (
     WrapRejected,
 )
 from clm.lifecycle.failures import is_failure, issuing
-from clm.lifecycle.holds import Hold, failed_status, failure_hold, held_status, next_look, with_hold
+from clm.lifecycle.holds import Hold, failed_status, failure_hold, held_status, is_told, next_look, with_hold
 from clm.lifecycle.renewal import RENEW_REQUESTED_AT
-from clm.lifecycle.status import Refusal, refused_status
+from clm.lifecycle.status import Refusal, changes, refused_status, time_text
 from clm.lifecycle.storms import StormLimits, storm
 from clm.lifecycle.view import ClusterView
 from clm.pki.tbs import BACKDATE
@@ -162,24 +162,73 @@ def test_success_clears_what_failures_said() -> None:
     assert issued["failedIssuanceAttempts"] is issued["lastFailureTime"] is issued["nextAttemptTime"] is None
 
 
+def _look(body: dict[str, Any], hold: Hold, now: datetime) -> tuple[bool, bool]:
+    """Take in a hold. Tells whether the status was written, and whether that is an Event."""
+    news, status = not is_told(body, hold, now=now), changes(body, held_status(body, hold, now=now))
+    body["status"] |= status
+    return bool(status), news
+
+
 @pytest.mark.parametrize("hold", [SUSPENDED, QUOTA], ids=lambda hold: hold.kind)
 def test_a_limit_is_told_once(hold: Hold) -> None:
     """Not Ready by its reason where nothing stands; Ready where it does; the next look writes nothing."""
+    for ready in (False, True):
+        body = _body(ready=ready)
+        assert _look(body, hold, NOW) == (True, True)
+        assert _condition(body, "Ready")["reason"] == ("Ready" if ready else hold.kind)
+        assert (_condition(body, "Reconciling") is None) is ready
+        assert body["status"]["nextAttemptTime"] == "2026-06-01T13:00:00Z"
+        kind = "IssuanceSuspended" if hold is SUSPENDED else "Issuing"
+        assert (_condition(body, kind)["status"], _condition(body, kind)["message"]) == ("True", hold.message)
+        assert _look(body, hold, NOW + HOUR / 2) == (False, False)
+        over = with_hold(body, {"conditions": body["status"]["conditions"]}, None, now=NOW)
+        assert find(over["conditions"], kind) is None
+
+
+@pytest.mark.parametrize("ready", [False, True])
+@pytest.mark.parametrize("hold", [SUSPENDED, QUOTA], ids=lambda hold: hold.kind)
+def test_another_time_is_told_and_is_no_event(hold: Hold, *, ready: bool) -> None:
+    """The status tells the truth: another place in line, another number. What is rounded otherwise is the same."""
+    hold, body = hold._replace(message=f"{hold.message} until {time_text(NOW + HOUR)}"), _body(ready=ready)
+    _look(body, hold, NOW)
+    for seconds in (-4, 4):
+        until = NOW + HOUR + timedelta(seconds=seconds)
+        rounded = hold._replace(until=until, message=f"{hold.message[:-20]}{time_text(until)}")
+        assert _look(body, rounded, NOW + HOUR / 2) == (False, False)
+    later = NOW + 9 * HOUR
+    assert _look(body, hold._replace(until=later, message=f"until {time_text(later)}"), NOW + HOUR) == (True, False)
+    assert body["status"]["nextAttemptTime"] == time_text(later)
+    kind = "IssuanceSuspended" if hold.kind == "IssuanceSuspended" else "Issuing"
+    assert _condition(body, kind)["message"] == f"until {time_text(later)}"
+    assert _look(body, hold._replace(until=later, message="the quota is another"), NOW + HOUR) == (True, False)
+    # The same limit for another spec is news.
+    body["metadata"]["generation"] = 2
+    assert not is_told(body, hold, now=NOW)
+
+
+def test_the_same_limit_for_another_cause_is_news() -> None:
+    """Who is suspended for its spec and then for its CA is told twice."""
     body = _body()
-    body["status"] |= held_status(body, hold, now=NOW)
-    assert _condition(body, "Ready")["reason"] == hold.kind
-    assert _condition(body, "Reconciling")["status"] == "True"
-    assert body["status"]["nextAttemptTime"] == "2026-06-01T13:00:00Z"
-    assert held_status(body, hold._replace(until=NOW + 9 * HOUR), now=NOW + HOUR) == {}
-    standing = _body(ready=True)
-    standing["status"] |= held_status(standing, hold, now=NOW)
-    assert _condition(standing, "Ready")["status"] == "True"
-    kind = "IssuanceSuspended" if hold is SUSPENDED else "Issuing"
-    assert (_condition(standing, kind)["status"], _condition(standing, kind)["message"]) == ("True", hold.message)
-    _, entry = ClusterView().put(standing)
-    assert (entry.hold, entry.renewal_at) == (hold.kind, (NOW + HOUR).timestamp())
-    over = with_hold(standing, {"conditions": standing["status"]["conditions"]}, None, now=NOW)
-    assert find(over["conditions"], kind) is None
+    _look(body, SUSPENDED, NOW)
+    assert _look(body, SUSPENDED._replace(cause="IssuerChanged"), NOW) == (True, True)
+
+
+def test_what_has_passed_is_told_no_longer() -> None:
+    """A turn that came and gave nothing is followed by another, be it only seconds later."""
+    body = _body()
+    _look(body, QUOTA, NOW)
+    assert _look(body, QUOTA._replace(until=NOW + HOUR + timedelta(seconds=2)), NOW + HOUR) == (True, False)
+
+
+def test_a_limit_without_a_time_tells_none() -> None:
+    """A Policy that grants nothing any more takes the time back that was told before."""
+    body = _body(ready=True)
+    _look(body, QUOTA, NOW)
+    never = Hold("QuotaExceeded", None, "", "nothing is granted")
+    assert with_hold(body, {"conditions": body["status"]["conditions"]}, never, now=NOW)["nextAttemptTime"] is None
+    assert _look(body, never, NOW) == (True, False)
+    assert body["status"]["nextAttemptTime"] is None
+    assert _look(body, never, NOW + HOUR) == (False, False)
 
 
 def test_another_refusal_takes_the_place_of_a_limit() -> None:

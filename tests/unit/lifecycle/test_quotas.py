@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clm.lifecycle.plan import Issue
-from clm.lifecycle.quotas import QuotaLine, quota_of
+from clm.lifecycle.quotas import QuotaLine, at_the_latest, quota_of
 from clm.lifecycle.view import PolicyView
 from clm.pki.tbs import BACKDATE
 from clm.resources.policy import parse_policy
@@ -185,3 +185,50 @@ def test_a_quota_of_nothing() -> None:
     hold = _refused(QuotaLine(), 1, None)
     assert hold.until is None
     assert "grants namespace shop nothing" in hold.message
+
+
+def test_after_a_restart_everybody_has_the_place_that_is_told() -> None:
+    """Whoever is looked at first: no status changes, the database is not asked, and who is new stands behind them."""
+    before, after = QuotaLine(), QuotaLine()
+    told = [_refused(before, number, NOW + MINUTE) for number in range(3)]
+    for number in (2, 0, 1):
+        assert after.waits(_quota(), _uid(number), "internal", told=told[number]) == told[number]
+    newcomer = after.waits(_quota(), _uid(9), "internal")
+    assert newcomer is not None
+    assert newcomer.until == NOW + 4 * MINUTE
+    # At its time it asks, here as there.
+    assert after.waits(_quota(NOW + MINUTE), _uid(0), "internal", told=told[0]) is None
+
+
+def test_a_place_for_another_quota_is_none() -> None:
+    """The Policy grants more, or nothing, or it is another one: the database says what that is worth."""
+    before = QuotaLine()
+    told = _refused(before, 1, NOW + MINUTE)
+    for quota, policy in ((_quota(per_hour=120), "internal"), (_quota(per_hour=0), "internal"), (_quota(), "other")):
+        assert QuotaLine().waits(quota, _uid(1), policy, told=told) is None
+    # Nor is it one for a Policy of that name that was made anew: who stands in line knows for which it stands.
+    anew = _quota()._replace(policy_uid=uuid.UUID(int=7))
+    assert before.waits(anew, _uid(1), "internal", told=told) is None
+    assert before.waits(_quota(), _uid(2), "internal") is None, "it left the line that it stood in"
+
+
+def test_a_status_tells_whole_seconds_that_are_not_too_early() -> None:
+    """Who comes at the time that it was told is not sent away for half a second."""
+    line = QuotaLine()
+    hold = _refused(line, 1, NOW + timedelta(seconds=1.5))
+    assert hold.until == NOW + timedelta(seconds=2)
+    assert line.waits(_quota(NOW + timedelta(seconds=2)), _uid(1), "internal") is None
+
+
+def test_a_hasty_renewal_waits_until_it_need_not() -> None:
+    """Its status tells the third of its life, where its turn would be later, or never come."""
+    step = Issue("renewal", 2, _revision(NOW - BACKDATE, NOW + timedelta(days=90)))
+    never, late, soon = (
+        _refused(QuotaLine(), 1, until) for until in (None, NOW + timedelta(days=40), NOW + timedelta(days=20))
+    )
+    for hold in (never, late):
+        latest = at_the_latest(hold, step)
+        assert latest.until == NOW + timedelta(days=30)
+        assert "2026-07-01T12:00:00Z" in latest.message
+    assert at_the_latest(soon, step) == soon
+    assert at_the_latest(never, step._replace(reason="manual")) == never
