@@ -34,7 +34,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from clm.dev.databases import DevDatabase
 from clm.dev.state import StateFolder
 from clm.dev.token import find_module, prepare_token
-from clm.factory import Dependencies, build_controller, open_database, open_token
 from clm.hsm.signing import sign
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.hsm_keys import HsmKeys
@@ -49,6 +48,8 @@ from clm.resources.records import HsmKeyRow, Owner
 from clm.settings import Settings
 from clm.storage.core.crls import CrlStore, IssuerRow
 from clm.storage.secure.keys import KeyStore
+from clm.wiring.controller import build_controller
+from clm.wiring.outside import Dependencies, open_database, open_token
 
 if TYPE_CHECKING:
     from clm.cluster.client import ApiClient

@@ -13,7 +13,6 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
-from clm import __version__
 from clm.errors import ClmError
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.hsm_keys import HsmKeys
@@ -25,6 +24,7 @@ from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage.core.persons import PersonStore
 from clm.storage.secure.keys import KeyStore
 from clm.storage.secure.subjects import SubjectStore
+from clm.wiring.process import writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from clm.settings import Settings
     from clm.storage.core.persons import Person
     from clm.storage.database import Database
+    from clm.wiring.process import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ async def the_actor(
     Without a `token` nothing but the pseudonym is recorded. Raises DatabaseUnavailable.
     """
     name = account or _account()
-    audit = {"origin": socket.gethostname(), "version": __version__}
+    audit = writer()
     namesakes = {it.organization_id: it for it in await PersonStore(core, **audit).by_name(name)}
     # Who runs the installation is at home in the system organization, or in the one that it serves.
     person = namesakes.get(SYSTEM_ORGANIZATION) or namesakes.get(settings.organization_id)
@@ -66,7 +67,7 @@ def _digest(name: str) -> str:
 
 
 async def _sealed(
-    person: Person, account: str, secure: Database, token: Token | None, audit: Mapping[str, str]
+    person: Person, account: str, secure: Database, token: Token | None, audit: Writer
 ) -> Mapping[str, Any] | None:
     if token is None:
         return None

@@ -26,8 +26,8 @@ from clm.storage.secure.sealing_keys import sealing_keys
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from clm.factory import Dependencies
     from clm.resources.seals import LedgerName
+    from clm.wiring.outside import Dependencies
 
 _TRIES = 20
 _TRY_AGAIN_S = 0.25

@@ -17,7 +17,7 @@ from clm.errors import ClmError, InvalidInput
 from clm.lifecycle.integrity import as_json
 from clm.settings import Settings, settings_from_environment
 from clm.storage.core.reports import ReportStore
-from clm.upkeep import build_integrity
+from clm.wiring.upkeep import build_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

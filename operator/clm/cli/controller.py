@@ -14,10 +14,11 @@ import uvloop
 from clm.cluster.session import load_credentials, open_session
 from clm.controllers.run import run_controller
 from clm.errors import ClmError, ControllerEnded
-from clm.factory import build_controller, open_dependencies
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.logs import configure_logging
 from clm.settings import Settings, settings_from_environment
+from clm.wiring.controller import build_controller
+from clm.wiring.outside import open_dependencies
 
 
 @click.command()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clm import __version__
 from clm.cluster.session import load_credentials
-from clm.factory import Dependencies, open_database, open_dependencies, open_token
 from clm.lifecycle.boundaries import no_boundary
 from clm.lifecycle.key_acts import Actor, KeyActs
 from clm.lifecycle.revoke import Revoker
@@ -20,6 +17,8 @@ from clm.storage.secure.history import HistoryStore
 from clm.storage.secure.key_acts import KeyActStore
 from clm.storage.secure.outbox import OutboxStore
 from clm.storage.secure.revocations import RevocationStore
+from clm.wiring.outside import Dependencies, open_database, open_dependencies, open_token
+from clm.wiring.process import writer
 
 if TYPE_CHECKING:
     import uuid
@@ -40,7 +39,7 @@ class Databases:
 
 def key_store(secure: Database) -> KeyActStore:
     """Give what reads keys with their dependents, and changes their states."""
-    return KeyActStore(secure, **_audit())
+    return KeyActStore(secure, **writer())
 
 
 def key_acts(secure: Database, *, actor: Actor) -> KeyActs:
@@ -50,7 +49,7 @@ def key_acts(secure: Database, *, actor: Actor) -> KeyActs:
 
 def leaf_keys(secure: Database) -> PrivateKeyDestruction:
     """Give what destroys stored private keys."""
-    return PrivateKeyDestruction(secure, **_audit())
+    return PrivateKeyDestruction(secure, **writer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +63,16 @@ class RevocationParts:
 
 def revocation_parts(databases: Databases, *, cluster_id: uuid.UUID) -> RevocationParts:
     """Wire what revokes, over both databases alone."""
-    store, announcements = RevocationStore(databases.secure, **_audit()), AnnouncementStore(databases.core, **_audit())
+    store, announcements = RevocationStore(databases.secure, **writer()), AnnouncementStore(databases.core, **writer())
     revoker = Revoker(
         store=store,
         announcements=announcements,
-        metadata=MetadataStore(databases.core, **_audit()),
+        metadata=MetadataStore(databases.core, **writer()),
         history=HistoryStore(databases.secure, cluster_id=cluster_id),
         outbox=OutboxStore(databases.secure, cluster_id=cluster_id),
         boundary=no_boundary,
     )
     return RevocationParts(store, announcements, revoker)
-
-
-def _audit() -> dict[str, str]:
-    return {"origin": socket.gethostname(), "version": __version__}
 
 
 @asynccontextmanager

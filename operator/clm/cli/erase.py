@@ -16,7 +16,7 @@ from clm.dev.state import write_private
 from clm.errors import ClmError, InvalidInput
 from clm.lifecycle.erasure import read_export
 from clm.settings import Settings, settings_from_environment
-from clm.upkeep import build_eraser
+from clm.wiring.upkeep import build_eraser
 
 if TYPE_CHECKING:
     from clm.cli.dependencies import Databases

@@ -14,7 +14,7 @@ from rich.table import Table
 from clm.cli.dependencies import both_databases
 from clm.errors import ClmError
 from clm.settings import Settings, settings_from_environment
-from clm.upkeep import build_retention
+from clm.wiring.upkeep import build_retention
 
 if TYPE_CHECKING:
     from clm.lifecycle.retention import Due, Month

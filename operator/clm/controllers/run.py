@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from clm.factory import Controller
     from clm.hsm.token import Token
+    from clm.wiring.controller import Controller
 
 logger = logging.getLogger(__name__)
 

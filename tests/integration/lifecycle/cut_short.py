@@ -14,7 +14,7 @@ from clm.hsm.token import Token
 from clm.lifecycle.key_acts import Actor, KeyActs
 from clm.storage.database import Database
 from clm.storage.secure.key_acts import KeyActStore
-from clm.upkeep import build_eraser
+from clm.wiring.upkeep import build_eraser
 
 if TYPE_CHECKING:
     from clm.lifecycle.boundaries import Boundary

@@ -12,7 +12,7 @@ from clm.cli.actor import the_actor
 from clm.cli.dependencies import key_acts
 from clm.errors import SubjectErased
 from clm.settings import SYSTEM_ORGANIZATION, settings_from_environment
-from clm.upkeep import build_eraser
+from clm.wiring.upkeep import build_eraser
 
 if TYPE_CHECKING:
     from clm.lifecycle.key_acts import Actor

@@ -16,7 +16,7 @@ from clm.lifecycle.subjects import subject_key_id
 from clm.resources.audit import AuditRecord
 from clm.settings import SYSTEM_ORGANIZATION
 from clm.storage.core.metadata import MetadataStore
-from clm.upkeep import build_eraser
+from clm.wiring.upkeep import build_eraser
 from tests.integration.lifecycle.killing import kill_at
 from tests.integration.lifecycle.parts import AUDIT
 from tests.sql import rows

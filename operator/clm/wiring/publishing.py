@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from clm import __version__
 from clm.controllers.publishing import PublishingController, PublishingMetrics
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.crl_rounds import CrlRounds
@@ -17,24 +15,16 @@ from clm.lifecycle.publishing_cas import PublishingCas
 from clm.storage.core.crls import CrlStore
 from clm.storage.core.ocsp_requests import OcspRequestStore
 from clm.storage.secure.revoked import RevokedStore
+from clm.wiring.process import utc_now, writer
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from clm.hsm.token import Token
-    from clm.lifecycle.authorities import Authorities
-    from clm.lifecycle.issue import Issuance
     from clm.lifecycle.view import ClusterView
-    from clm.pki.tbs import ThrowawayKeys
     from clm.settings import Settings
-    from clm.storage.core.metadata import MetadataStore
     from clm.storage.database import Database
-    from clm.storage.secure.history import HistoryStore
-    from clm.storage.secure.outbox import OutboxStore
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+    from clm.wiring.issuing import Issuing
 
 
 def build_publishing(  # noqa: PLR0913 - wired in one place
@@ -44,51 +34,46 @@ def build_publishing(  # noqa: PLR0913 - wired in one place
     core: Database,
     token: Token,
     view: ClusterView,
-    authorities: Authorities,
-    issuance: Issuance,
-    history: HistoryStore,
-    metadata: MetadataStore,
-    outbox: OutboxStore,
-    throwaway: ThrowawayKeys,
+    issuing: Issuing,
     registry: CollectorRegistry,
     boundary: Boundary = no_boundary,
 ) -> PublishingController:
     """Wire the rounds of one cluster's controller."""
-    store = CrlStore(core, origin=socket.gethostname(), version=__version__)
+    store = CrlStore(core, **writer())
     revoked = RevokedStore(secure, cluster_id=settings.cluster_id)
     publisher = CrlPublisher(
         token=token,
         revoked=revoked,
         store=store,
-        throwaway=throwaway,
+        throwaway=issuing.throwaway,
         boundary=boundary,
         hsm_deadline_s=settings.hsm_deadline_s,
-        clock=_utc_now,
+        clock=utc_now,
     )
     return PublishingController(
         cas=PublishingCas(
             view=view,
-            authorities=authorities,
+            authorities=issuing.authorities,
             store=store,
             organization_id=settings.organization_id,
             public_url=settings.public_url,
             clock=time.monotonic,
         ),
-        rounds=CrlRounds(store=store, revoked=revoked, publisher=publisher, clock=_utc_now),
+        rounds=CrlRounds(store=store, revoked=revoked, publisher=publisher, clock=utc_now),
         responders=OcspCertificates(
             store=OcspRequestStore(core),
-            issuance=issuance,
-            history=history,
-            metadata=metadata,
-            outbox=outbox,
+            issuance=issuing.issuance,
+            history=issuing.records.history,
+            metadata=issuing.records.metadata,
+            outbox=issuing.records.outbox,
             cluster_id=settings.cluster_id,
             organization_id=settings.organization_id,
             namespace=settings.namespace,
             lifetime=timedelta(hours=settings.ocsp_certificate_hours),
-            clock=_utc_now,
+            clock=utc_now,
             monotonic=time.monotonic,
         ),
         store=store,
         metrics=PublishingMetrics(registry),
-        clock=_utc_now,
+        clock=utc_now,
     )

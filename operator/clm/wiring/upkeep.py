@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
-from clm import __version__
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.check import Checker
 from clm.lifecycle.check_cluster import ClusterCheck
@@ -30,6 +28,7 @@ from clm.storage.secure.private_keys import PrivateKeyStore
 from clm.storage.secure.quarantine import QuarantineStore
 from clm.storage.secure.subjects import SubjectStore
 from clm.storage.secure.survey import SecureSurvey
+from clm.wiring.process import writer
 
 if TYPE_CHECKING:
     import uuid
@@ -51,8 +50,7 @@ def build_integrity(
     cluster_id: uuid.UUID,
 ) -> Integrity:
     """Wire the comparison of the worlds of one cluster; it never issues."""
-    origin = socket.gethostname()
-    audit = {"origin": origin, "version": __version__}
+    audit = writer()
     keys = KeyStore(secure, **audit)
     hsm_keys = HsmKeys(token=token, store=keys, boundary=no_boundary)
     requests = RequestBuilder(
@@ -78,7 +76,7 @@ def build_integrity(
     )
     return Integrity(
         checker=checker,
-        reports=ReportStore(core, origin=origin),
+        reports=ReportStore(core, origin=audit["origin"]),
         records=RecordStore(secure, "secure"),
         cluster_id=cluster_id,
     )
@@ -88,7 +86,7 @@ def build_retention(
     settings: Settings, secure: Database, core: Database, *, boundary: Boundary = no_boundary
 ) -> Retention:
     """Wire the rules by which data go."""
-    audit = {"origin": socket.gethostname(), "version": __version__}
+    audit = writer()
     return Retention(
         periods=RetentionPeriods.of(settings),
         stores=(RetentionStore(secure, "secure", **audit), RetentionStore(core, "core", **audit)),
@@ -99,7 +97,7 @@ def build_retention(
 
 def build_eraser(secure: Database, core: Database, *, actor: str, boundary: Boundary = no_boundary) -> Eraser:
     """Wire the erasure of persons."""
-    audit = {"origin": socket.gethostname(), "version": __version__}
+    audit = writer()
     return Eraser(
         persons=PersonStore(core, **audit), subjects=SubjectStore(secure, **audit), boundary=boundary, actor=actor
     )

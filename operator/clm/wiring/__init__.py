@@ -1,0 +1,1 @@
+"""Wires the parts of each process: the controller, and the commands that are run once. The responder wires itself."""
