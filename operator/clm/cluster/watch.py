@@ -76,9 +76,8 @@ class ObjectWatch(Generic[Seen]):
 
     def items(self) -> Iterator[tuple[Name, Seen]]:
         """Iterate over a copy of all that is known."""
-        return iter(
-            [((namespace, name), seen) for namespace, of in self._versions.items() for name, seen in of.items()]
-        )
+        every = self._versions.items()
+        return iter([((namespace, name), seen) for namespace, known in every for name, seen in known.items()])
 
     def wrote(self, namespace: str, name: str, version: Seen) -> None:
         """Remember a write of our own at once, so that its echo is no news.
