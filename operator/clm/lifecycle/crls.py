@@ -170,24 +170,7 @@ class CrlPublisher:
         )
         self._boundary("crl.signed")
         crl, digest = await asyncio.to_thread(_assembled, draft.tbs, signature, ca)
-        new = NewCrl(
-            issuer_key_id=row.issuer_key_id,
-            organization_id=row.organization_id,
-            shards=part[0],
-            shard=part[1],
-            crl_number=plan.number,
-            this_update=plan.this_update,
-            next_update=plan.next_update,
-            entry_count=draft.count,
-            crl=crl,
-            sha256=digest,
-            expected=previous.crl_number if previous is not None else None,
-        )
-        if not await self._store.publish(new, _audit(ca, new)):
-            raise CrlOvertaken(f"another controller has published a CRL of {row.name} meanwhile")
-        self._boundary("crl.published")
-        entries.numbers[part] = plan.number
-        return CrlState(
+        state = CrlState(
             issuer_key_id=row.issuer_key_id,
             shards=part[0],
             shard=part[1],
@@ -197,6 +180,13 @@ class CrlPublisher:
             entry_count=draft.count,
             needed_until=previous.needed_until if previous is not None else None,
         )
+        expected = previous.crl_number if previous is not None else None
+        new = NewCrl(state, row.organization_id, crl=crl, sha256=digest, expected=expected)
+        if not await self._store.publish(new, _audit(ca, new)):
+            raise CrlOvertaken(f"another controller has published a CRL of {row.name} meanwhile")
+        self._boundary("crl.published")
+        entries.numbers[part] = plan.number
+        return state
 
     def _build(self, plan: CrlPlan, entries: RevokedEntries, previous: CrlState | None) -> CrlDraft:
         """Build and lint, in a thread: half a second for a million entries, and two for the lint."""
@@ -242,17 +232,18 @@ def _assembled(tbs: bytes, signature: bytes, ca: PublishingCa) -> tuple[bytes, b
 
 
 def _audit(ca: PublishingCa, crl: NewCrl) -> AuditRecord:
+    state = crl.state
     return AuditRecord(
         organization_id=crl.organization_id,
         action="crl.publish",
         object_type="crl",
-        object_id=f"{crl.issuer_key_id}/{crl.shards}/{crl.shard}",
+        object_id=f"{state.issuer_key_id}/{state.shards}/{state.shard}",
         details={
             "issuer": ca.row.name,
-            "number": str(crl.crl_number),
-            "thisUpdate": crl.this_update.isoformat(),
-            "nextUpdate": crl.next_update.isoformat(),
-            "entries": crl.entry_count,
+            "number": str(state.crl_number),
+            "thisUpdate": state.this_update.isoformat(),
+            "nextUpdate": state.next_update.isoformat(),
+            "entries": state.entry_count,
             "sha256": crl.sha256.hex(),
         },
     )

@@ -19,7 +19,6 @@ from clm.hsm.pair import half_of
 from clm.hsm.signing import sign
 from clm.pki import assemble
 from clm.pki.chain import CertificateFacts, certificate_facts
-from clm.pki.distribution import COMPLETE, crl_partition
 from clm.pki.keys import load_spki
 from clm.resources.audit import AuditRecord
 from clm.resources.records import CertificateRow
@@ -182,7 +181,6 @@ class Issuance:
         assemble.verify_signature(work.tbs, signature, public_key=work.issuer_public_key, hash_name=hash_name)
         certificate = assemble.assemble(work.tbs, signature, spec=work.issuer_spec)
         facts = certificate_facts(certificate)
-        partition = crl_partition(certificate) if work.unwanted is not None else COMPLETE
         row = CertificateRow(
             id=work.id,
             organization_id=work.organization_id,
@@ -197,8 +195,6 @@ class Issuance:
             secret_name=work.secret_name,
             renewal_due_at=work.renewal_due(facts),
             unwanted=work.unwanted,
-            crl_shards=partition.shards,
-            crl_shard=partition.shard,
         )
         signed_again = _sign_audit(work, facts, work.signed_again) if work.signed_again else None
         revocation = _revocation_audit(work, facts) if work.unwanted is not None else None

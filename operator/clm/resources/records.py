@@ -120,8 +120,6 @@ class CertificateRow:
     secret_name: str | None
     renewal_due_at: datetime | None
     unwanted: str | None = None
-    crl_shards: int = 1
-    crl_shard: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,6 @@ class Revocable:
     issuer: str
     issuer_name: str
     subject: str
-    certificate: bytes = field(repr=False)
     private_key_id: uuid.UUID | None
     subject_key_id: uuid.UUID | None
     not_after: datetime

@@ -206,7 +206,7 @@ def test_unwanted_certificate_is_revoked_for_everybody(run: Callable[..., None])
         await shop.finish(intent, unwanted="the object was deleted before it was signed")
 
         row = (await _revocations(shop))[pending]
-        assert (row["reason_code"], row["crl_shards"], row["crl_shard"]) == (4, 1, 0)
+        assert row["reason_code"] == 4
         assert ("certificate.revoke", "superseded") in await shop.audited(pending)
         await desk.revoker().tell_of(pending)
         assert await desk.told() == {pending: (4, "revoked")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg.rows import class_row
@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from clm.resources.audit import AuditRecord
     from clm.storage.database import Database
 
-_ISSUERS = """
-SELECT issuer_key_id, organization_id, name, subject, spki, certificate, chain, base_urls, crl_enabled, crl_lifetime,
-       crl_shards, ocsp_enabled, updated_at
-FROM clm_status.issuers
+_ISSUER = """
+issuer_key_id, organization_id, name, subject, spki, certificate, chain, base_urls, crl_enabled, crl_lifetime,
+crl_shards, ocsp_enabled
 """
 
+_ISSUERS = f"SELECT {_ISSUER}, updated_at FROM clm_status.issuers"  # noqa: S608 - constants only
+
 # Changed only where something differs: a start writes nothing. A URL that certificates carry stays on the list.
-_PUT_ISSUER = """
-INSERT INTO clm_status.issuers AS known
-    (issuer_key_id, organization_id, name, subject, spki, certificate, chain, base_urls, crl_enabled, crl_lifetime,
-     crl_shards, ocsp_enabled)
+_PUT_ISSUER = f"""
+INSERT INTO clm_status.issuers AS known ({_ISSUER})
 VALUES
     (%(issuer_key_id)s, %(organization_id)s, %(name)s, %(subject)b, %(spki)b, %(certificate)b, %(chain)b::bytea[],
      ARRAY[%(base_url)s::text], %(crl_enabled)s, %(crl_lifetime)s, %(crl_shards)s, %(ocsp_enabled)s)
@@ -41,23 +40,21 @@ WHERE (known.name, known.subject, known.certificate, known.chain, known.crl_enab
       IS DISTINCT FROM
       (excluded.name, excluded.subject, excluded.certificate, excluded.chain, excluded.crl_enabled,
        excluded.crl_lifetime, excluded.crl_shards, excluded.ocsp_enabled, %(base_url)s::text)
-"""
+"""  # noqa: S608 - constants only
 
-_STATES = """
-SELECT issuer_key_id, shards, shard, crl_number, this_update, next_update, entry_count, needed_until
-FROM clm_status.crls
-"""
+_STATE = "issuer_key_id, shards, shard, crl_number, this_update, next_update, entry_count"
+
+_STATES = f"SELECT {_STATE}, needed_until FROM clm_status.crls"  # noqa: S608 - constants only
 
 _STATES_OF = f"{_STATES} WHERE issuer_key_id = %(issuer_key_id)s"
 
 # Compared and set: what somebody else has published meanwhile may list what we have not read.
 _PUBLISH = f"""
 WITH written AS (
-    INSERT INTO clm_status.crls AS known
-        (issuer_key_id, shards, shard, organization_id, crl_number, this_update, next_update, entry_count, crl, sha256)
+    INSERT INTO clm_status.crls AS known ({_STATE}, organization_id, crl, sha256)
     VALUES
-        (%(issuer_key_id)s, %(shards)s, %(shard)s, %(organization_id)s, %(crl_number)s, %(this_update)s,
-         %(next_update)s, %(entry_count)s, %(crl)b, %(sha256)b)
+        (%(issuer_key_id)s, %(shards)s, %(shard)s, %(crl_number)s, %(this_update)s, %(next_update)s, %(entry_count)s,
+         %(organization_id)s, %(crl)b, %(sha256)b)
     ON CONFLICT (issuer_key_id, shards, shard) DO UPDATE
     SET crl_number = excluded.crl_number, this_update = excluded.this_update, next_update = excluded.next_update,
         entry_count = excluded.entry_count, crl = excluded.crl, sha256 = excluded.sha256,
@@ -125,16 +122,13 @@ class CrlState:
 
 
 class NewCrl(NamedTuple):
-    """A signed CRL. `expected` is the number of the one that it replaces; None where it is the first."""
+    """A signed CRL, and what is known of it once it stands.
 
-    issuer_key_id: uuid.UUID
+    `expected` is the number of the one that it replaces; None where it is the first.
+    """
+
+    state: CrlState
     organization_id: uuid.UUID
-    shards: int
-    shard: int
-    crl_number: int
-    this_update: datetime
-    next_update: datetime
-    entry_count: int
     crl: bytes
     sha256: bytes
     expected: int | None
@@ -194,7 +188,8 @@ class CrlStore:
 
         Returns False, and changes nothing, when another one stands there than `expected`.
         """
-        values = crl._asdict() | audit_sql.parameters(audit, origin=self._origin, version=self._version)
+        audited = audit_sql.parameters(audit, origin=self._origin, version=self._version)
+        values = asdict(crl.state) | crl._asdict() | audited
         async with self._database.connection() as connection:
             return (await connection.execute(_PUBLISH, values)).rowcount == 1
 

@@ -37,9 +37,8 @@ _RECORD = f"""
 WITH item AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         id uuid, certificate bytea, fingerprint bytea, spki_sha256 bytea, subject text, issuer text, ski bytea,
-        aki bytea, path_length int, secret_name text, renewal_due_at timestamptz, unwanted text, crl_shards int,
-        crl_shard int, revocation_audit bytea,
-        {audit_sql.ITEM_COLUMNS})
+        aki bytea, path_length int, secret_name text, renewal_due_at timestamptz, unwanted text,
+        revocation_audit bytea, {audit_sql.ITEM_COLUMNS})
 ), issued AS (
     INSERT INTO certificates
         (id, request_id, organization_id, cluster_id, resource_uid, namespace, name, revision, spec_hash,
@@ -63,10 +62,9 @@ WITH item AS (
     WHERE r.id = i.id AND r.id = ANY(%(ids)b) AND r.state = 'pending'
 ), revocation AS (
     INSERT INTO certificate_revocations
-        (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment,
-         crl_shards, crl_shard)
+        (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, comment)
     SELECT gen_random_uuid(), n.organization_id, n.id, n.issuer_key_id, n.serial_number, 4,
-           date_trunc('second', now()), i.unwanted, i.crl_shards, i.crl_shard
+           date_trunc('second', now()), i.unwanted
     FROM issued n JOIN item i ON i.id = n.id WHERE i.unwanted IS NOT NULL
     RETURNING certificate_id
 ), revoked AS (
@@ -191,8 +189,6 @@ class IssuedStore:
             "secret_name": row.secret_name,
             "renewal_due_at": row.renewal_due_at,
             "unwanted": row.unwanted,
-            "crl_shards": row.crl_shards,
-            "crl_shard": row.crl_shard,
             "revocation_audit": revocation_audit.canonical() if revocation_audit is not None else None,
             **self._audit_parameters(audit),
         }

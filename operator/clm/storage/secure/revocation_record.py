@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clm.pki.distribution import crl_partition
 from clm.resources.audit import AuditRecord
 from clm.resources.revocation import COMPROMISES, REASON_CODES
 from clm.storage import audit_sql, batch
@@ -22,13 +21,13 @@ _RECORD = f"""
 WITH item AS (
     SELECT * FROM json_to_recordset(convert_from(%(items)b, 'UTF8')::json) AS i (
         certificate_id uuid, reason_code int, invalidity_date timestamptz, requested_by jsonb, comment text,
-        crl_shards int, crl_shard int, {audit_sql.ITEM_COLUMNS})
+        {audit_sql.ITEM_COLUMNS})
 ), fresh AS (
     INSERT INTO certificate_revocations
         (id, organization_id, certificate_id, issuer_key_id, serial_number, reason_code, revoked_at, invalidity_date,
-         requested_by, comment, crl_shards, crl_shard)
+         requested_by, comment)
     SELECT gen_random_uuid(), c.organization_id, c.id, c.issuer_key_id, c.serial_number, i.reason_code,
-           date_trunc('second', now()), i.invalidity_date, i.requested_by, i.comment, i.crl_shards, i.crl_shard
+           date_trunc('second', now()), i.invalidity_date, i.requested_by, i.comment
     FROM item i JOIN certificates c ON c.id = i.certificate_id
     WHERE c.id = ANY(%(ids)b) AND c.issuer_key_id IS DISTINCT FROM c.subject_key_id
     ON CONFLICT DO NOTHING
@@ -113,15 +112,12 @@ def recording(
 
 
 def _row(certificate: Revocable, revocation: Revocation, *, audit: Mapping[str, str]) -> dict[str, Any]:
-    shards, shard = crl_partition(certificate.certificate)
     return {
         "certificate_id": certificate.id,
         "reason_code": REASON_CODES[revocation.reason],
         "invalidity_date": revocation.invalidity_date,
         "requested_by": _asked_by(revocation.actor_id),
         "comment": revocation.comment,
-        "crl_shards": shards,
-        "crl_shard": shard,
         **audit_sql.parameters(_audit_record(certificate, revocation), **audit),
     }
 

@@ -22,7 +22,7 @@ _REVOCABLE = """
 SELECT c.id, c.organization_id, c.cluster_id, c.resource_uid, c.namespace, c.name, c.revision, c.serial_number,
        c.issuer_key_id, c.issuer,
        coalesce(ca.namespace, c.namespace) || '/' || coalesce(ca.name, c.name) AS issuer_name, c.subject,
-       c.certificate, c.private_key_id, c.subject_key_id, c.not_after, c.state, r.reason_code, r.revoked_at
+       c.private_key_id, c.subject_key_id, c.not_after, c.state, r.reason_code, r.revoked_at
 FROM certificates c
 LEFT JOIN certificates ca ON ca.id = c.issuer_certificate_id
 LEFT JOIN certificate_revocations r ON r.certificate_id = c.id
