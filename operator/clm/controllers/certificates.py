@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clm.lifecycle.entry import Entry
     from clm.lifecycle.reconcile import Reconciler
     from clm.lifecycle.repair_pace import RepairPace
+    from clm.lifecycle.settled import Settled
     from clm.lifecycle.spread import Spread
     from clm.lifecycle.view import ClusterView
 
@@ -46,6 +47,7 @@ class CertificateController:
         view: ClusterView,
         queue: WorkQueue[Key],
         reconciler: Reconciler,
+        settled: Settled,
         metrics: Metrics,
         pace: RepairPace[Key],
         spread: Spread,
@@ -57,6 +59,7 @@ class CertificateController:
         self._view = view
         self._queue = queue
         self._reconciler = reconciler
+        self._settled = settled
         self._metrics = metrics
         self._issuer_changed = issuer_changed
         self._clock = clock
@@ -75,7 +78,7 @@ class CertificateController:
         known, owner = self._view.get(_key(body)), self._owner(body)
         key, entry = self._view.put(body)
         if known is None and entry.repairs and entry.contest_ends_at is not None:
-            ago_s = self._reconciler.now() - (entry.contest_ends_at - QUIET_S)
+            ago_s = self._settled.now() - (entry.contest_ends_at - QUIET_S)
             self._pace.remember(key, entry.repairs, ago_s=max(ago_s, 0.0))
         if known is not None and known.generation != entry.generation:
             self._queue.forget(key)
@@ -93,7 +96,7 @@ class CertificateController:
             entry = self._view.get(key)
             if entry is None or self._queue.is_working(key):
                 continue  # looked at again when the work on it is done
-            if not self._reconciler.secret_stands(key, entry) and self._view.owns_its_secret(key, entry):
+            if not self._settled.secret_stands(key, entry) and self._view.owns_its_secret(key, entry):
                 self._repair(key)
 
     def policy_changed(self, name: str) -> None:
@@ -130,7 +133,7 @@ class CertificateController:
 
     def unsettled(self) -> int:
         """Count the Certificates that are not as their spec asks, for whatever reason."""
-        return sum(1 for key, entry in self._view.items() if self._reconciler.quiet_for_s(key, entry) is None)
+        return sum(1 for key, entry in self._view.items() if self._settled.quiet_for_s(key, entry) is None)
 
     def look_closely(self, key: Key) -> None:
         """Have an object reconciled even though it may seem settled."""
@@ -184,7 +187,7 @@ class CertificateController:
 
     def _settle(self, key: Key, done: Done) -> None:
         entry = self._view.get(key)
-        if entry is not None and entry.ready and self._reconciler.quiet_for_s(key, entry) is None:
+        if entry is not None and entry.ready and self._settled.quiet_for_s(key, entry) is None:
             # Something changed while it was worked on; a limit keeps it waiting until the time that it tells.
             if self._mend(key, entry):
                 return
@@ -213,7 +216,7 @@ class CertificateController:
                     self._name_given_up(key.namespace, entry.secret_name)
 
     def _consider(self, key: Key, entry: Entry) -> None:
-        wait_s = self._reconciler.quiet_for_s(key, entry)
+        wait_s = self._settled.quiet_for_s(key, entry)
         if wait_s is None and self._stood(key, entry) and self._mend(key, entry):
             return
         if wait_s is None:
@@ -233,11 +236,11 @@ class CertificateController:
         return entry.ready is True and entry.observed_generation == entry.generation
 
     def _is_due(self, entry: Entry) -> bool:
-        return entry.next_look_at <= self._reconciler.now()
+        return entry.next_look_at <= self._settled.now()
 
     def _mend(self, key: Key, entry: Entry) -> bool:
         """Plan the repair of a Secret, or that it follows its CA. False where neither is what is wrong."""
-        if not self._reconciler.secret_stands(key, entry):
+        if not self._settled.secret_stands(key, entry):
             self._repair(key)
         elif not self._view.has_its_chain(key, entry):
             self._follow(key)

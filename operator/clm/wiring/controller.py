@@ -30,6 +30,7 @@ from clm.controllers.upkeep import UpkeepController
 from clm.lifecycle.boundaries import Boundary, no_boundary
 from clm.lifecycle.relay import Relay
 from clm.lifecycle.repair_pace import RepairPace
+from clm.lifecycle.settled import Settled
 from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Key
 from clm.storage.core.crls import CrlStore
@@ -104,12 +105,14 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         dependencies.watch_client,
         lambda namespace, name: certificates.secret_changed(namespace, name),  # noqa: PLW0108 - made below
     )
+    settled = Settled(view=view, secret_watch=secret_watch, clock=utc_now)
     reconciling = build_reconciling(
         settings,
         dependencies,
         issuing,
         view=view,
         secret_watch=secret_watch,
+        settled=settled,
         events=events,
         pace=pace,
         boundary=boundary,
@@ -118,6 +121,7 @@ def build_controller(settings: Settings, dependencies: Dependencies, *, boundary
         view=view,
         queue=queue,
         reconciler=reconciling.reconciler,
+        settled=settled,
         metrics=metrics,
         pace=pace,
         spread=Spread(per_second=settings.chain_updates_per_second, clock=time.monotonic),

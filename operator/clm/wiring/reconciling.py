@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from clm.cluster.secrets import SecretStore
 from clm.cluster.status import StatusWriter
 from clm.lifecycle.admission import Admission
+from clm.lifecycle.deliver import Delivery
 from clm.lifecycle.ending import Ending
 from clm.lifecycle.keystore_passwords import PasswordReader
 from clm.lifecycle.known_keys import open_known_keys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from clm.cluster.secret_watch import SecretWatch
     from clm.lifecycle.boundaries import Boundary
     from clm.lifecycle.repair_pace import RepairPace
+    from clm.lifecycle.settled import Settled
     from clm.lifecycle.view import ClusterView, Key
     from clm.settings import Settings
     from clm.wiring.issuing import Issuing
@@ -50,6 +52,7 @@ def build_reconciling(  # noqa: PLR0913 - wired in one place
     *,
     view: ClusterView,
     secret_watch: SecretWatch,
+    settled: Settled,
     events: EventRecorder,
     pace: RepairPace[Key],
     boundary: Boundary,
@@ -74,18 +77,39 @@ def build_reconciling(  # noqa: PLR0913 - wired in one place
         known_keys=open_known_keys(settings),
         public_url=settings.public_url,
     )
+    teller = Teller(
+        settings=settings,
+        view=view,
+        client=client,
+        statuses=statuses,
+        metadata=records.metadata,
+        events=events,
+        clock=utc_now,
+    )
+    publisher = Publisher(
+        metadata=records.metadata,
+        secrets=secrets,
+        history=records.history,
+        boundary=boundary,
+        may_take=SecretNames(view=view, client=client).may_take,
+    )
     reconciler = Reconciler(
         settings=settings,
         view=view,
-        secret_watch=secret_watch,
+        settled=settled,
         admission=admission,
         certifier=build_certifier(settings, dependencies, issuing, secrets=secrets, quotas=quotas),
-        publisher=Publisher(
-            metadata=records.metadata,
-            secrets=secrets,
-            history=records.history,
+        delivery=Delivery(
+            view=view,
+            settled=settled,
+            secret_watch=secret_watch,
+            publisher=publisher,
+            statuses=statuses,
+            teller=teller,
+            outbox=records.outbox,
+            pace=pace,
             boundary=boundary,
-            may_take=SecretNames(view=view, client=client).may_take,
+            clock=utc_now,
         ),
         passwords=PasswordReader(client),
         ending=Ending(
@@ -97,16 +121,7 @@ def build_reconciling(  # noqa: PLR0913 - wired in one place
             boundary=boundary,
         ),
         statuses=statuses,
-        teller=Teller(
-            settings=settings,
-            view=view,
-            client=client,
-            statuses=statuses,
-            metadata=records.metadata,
-            events=events,
-            clock=utc_now,
-        ),
-        outbox=records.outbox,
+        teller=teller,
         rsa_keys=issuing.rsa_keys,
         pace=pace,
         boundary=boundary,

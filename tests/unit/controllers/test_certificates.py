@@ -18,6 +18,7 @@ from clm.lifecycle.view import ClusterView, Key
 if TYPE_CHECKING:
     from clm.lifecycle.entry import Entry
     from clm.lifecycle.reconcile import Reconciler
+    from clm.lifecycle.settled import Settled
 
 KEY = Key("shop", "web")
 
@@ -79,6 +80,7 @@ def test_a_duel_over_a_secret_stays_slow_whatever_events_it_makes() -> None:
         view=view,
         queue=queue,
         reconciler=cast("Reconciler", fought),
+        settled=cast("Settled", fought),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: fought.clock),
         spread=Spread(per_second=20, clock=lambda: fought.clock),
@@ -120,6 +122,7 @@ def test_what_was_deleted_while_nobody_watched_is_forgotten_by_the_sweep() -> No
         view=view,
         queue=WorkQueue(clock=lambda: 0.0),
         reconciler=cast("Reconciler", fought),
+        settled=cast("Settled", fought),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: 0.0),
         spread=Spread(per_second=20, clock=lambda: 0.0),
@@ -157,6 +160,7 @@ def test_the_name_of_a_secret_passes_to_the_next_oldest_and_wakes_it() -> None:
         view=view,
         queue=queue,
         reconciler=cast("Reconciler", Quiet()),
+        settled=cast("Settled", Quiet()),
         metrics=Metrics(CollectorRegistry()),
         pace=RepairPace(clock=lambda: 0.0),
         spread=Spread(per_second=20, clock=lambda: 0.0),
@@ -238,6 +242,7 @@ class Watched:
             view=self.view,
             queue=self.queue,
             reconciler=cast("Reconciler", reconciler),
+            settled=cast("Settled", reconciler),
             metrics=Metrics(CollectorRegistry()),
             pace=self.pace,
             spread=Spread(per_second=20, clock=lambda: 0.0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from inspect import signature
 from itertools import pairwise, permutations
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +15,8 @@ from clm.controllers.certificates import CertificateController
 from clm.controllers.metrics import Metrics
 from clm.controllers.policies import PolicyController
 from clm.controllers.queue import WorkQueue
-from clm.lifecycle.reconcile import Reconciler
 from clm.lifecycle.repair_pace import RepairPace
+from clm.lifecycle.settled import Settled
 from clm.lifecycle.spread import Spread
 from clm.lifecycle.view import ClusterView, Key
 
@@ -38,12 +37,11 @@ class Cluster:
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: 0.0)
         watch = SecretWatch(cast("Any", None), lambda *_: None)
         watch.wrote("shop", "web-tls", SecretVersion("s", "1"))
-        parts: dict[str, Any] = dict.fromkeys(signature(Reconciler).parameters)
-        reconciler = Reconciler(**parts | {"view": self.view, "secret_watch": watch, "clock": lambda: NOW})
         self.certificates = CertificateController(
             view=self.view,
             queue=self.queue,
-            reconciler=reconciler,
+            reconciler=cast("Any", None),
+            settled=Settled(view=self.view, secret_watch=watch, clock=lambda: NOW),
             metrics=Metrics(CollectorRegistry()),
             pace=RepairPace(clock=lambda: 0.0),
             spread=Spread(per_second=20, clock=lambda: 0.0),
