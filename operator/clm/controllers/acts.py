@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Literal
 
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError
 from clm.resources.audit import AuditRecord
 from clm.settings import SYSTEM_ORGANIZATION
@@ -49,17 +50,14 @@ class ControllerActs:
 
     async def watch_logins(self) -> None:
         """Record every PIN that the token refuses, at the start as later, until cancelled."""
-        while True:
-            rejected = self._rejected_logins()
-            if rejected > self._recorded_logins:
-                try:
-                    await self._record(
-                        "hsm.login", "token", self._token, outcome="failure", details={"rejected": rejected}
-                    )
-                    self._recorded_logins = rejected
-                except ClmError as error:
-                    logger.warning("a refused PIN is recorded later: %s", error)
-            await asyncio.sleep(_LOOK_EVERY_S)
+        what = "a refused PIN is recorded"
+        await look_again_and_again(self._look_at_logins, interval_s=_LOOK_EVERY_S, what=what, logger=logger)
+
+    async def _look_at_logins(self) -> None:
+        rejected = self._rejected_logins()
+        if rejected > self._recorded_logins:
+            await self._record("hsm.login", "token", self._token, outcome="failure", details={"rejected": rejected})
+            self._recorded_logins = rejected
 
     async def _record(
         self,

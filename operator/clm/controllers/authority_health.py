@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Gauge
 
 from clm.cluster import paths
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError, Conflict, HsmError, NotFound, Unavailable
 from clm.hsm.keys import find_signing_key
 from clm.lifecycle.authority_health import (
@@ -94,12 +94,8 @@ class AuthorityHealthController:
 
     async def run(self, *, interval_s: float) -> None:
         """Look until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.look()
-            except ClmError as error:
-                logger.warning("the health of the CAs is looked at later: %s", error)
+        what = "the health of the CAs is looked at"
+        await look_again_and_again(self.look, first_s=interval_s, interval_s=interval_s, what=what, logger=logger)
 
     async def look(self) -> None:
         """Look once. Raises DatabaseUnavailable."""

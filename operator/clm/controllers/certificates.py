@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
-from clm.errors import ClmError
+from clm.controllers.looks import look_again_and_again
 from clm.lifecycle.repair_pace import QUIET_S
 from clm.lifecycle.results import Done, RetryAfter
 from clm.lifecycle.view import Key
@@ -200,20 +201,18 @@ class CertificateController:
 
     async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
         """Forget what was deleted while the watch was away, by a list of what stands; until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            known = [(key, entry) for key, entry in self._view.items()]
-            try:
-                items, _ = await client.list_metadata(paths.CERTIFICATES)
-            except ClmError as error:
-                logger.warning("the sweep for deleted Certificates is tried again later: %s", error)
-                continue
-            standing = {item["metadata"]["uid"] for item in items}
-            for key, entry in known:
-                # Only what was known before the list was made, and is not in it.
-                if entry.uid not in standing and self._view.remove(key, entry.uid):
-                    self._forget(key, entry.uid)
-                    self._name_given_up(key.namespace, entry.secret_name)
+        what, look = "the sweep for deleted Certificates is tried again", partial(self._sweep, client)
+        await look_again_and_again(look, first_s=interval_s, interval_s=interval_s, what=what, logger=logger)
+
+    async def _sweep(self, client: ApiClient) -> None:
+        known = [(key, entry) for key, entry in self._view.items()]
+        items, _ = await client.list_metadata(paths.CERTIFICATES)
+        standing = {item["metadata"]["uid"] for item in items}
+        for key, entry in known:
+            # Only what was known before the list was made, and is not in it.
+            if entry.uid not in standing and self._view.remove(key, entry.uid):
+                self._forget(key, entry.uid)
+                self._name_given_up(key.namespace, entry.secret_name)
 
     def _consider(self, key: Key, entry: Entry) -> None:
         wait_s = self._settled.quiet_for_s(key, entry)

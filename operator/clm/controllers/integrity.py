@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError
 from clm.lifecycle.pace import Pace
 
@@ -117,9 +118,10 @@ class IntegrityController:
         return True
 
     async def _watch_outbox(self) -> None:
-        while True:
-            try:
-                self._metrics.outbox(*await self._survey.outbox())
-            except ClmError as error:
-                logger.debug("the outbox is looked at later: %s", error)
-            await asyncio.sleep(_OUTBOX_EVERY_S)
+        what, level = "the outbox is looked at", logging.DEBUG
+        await look_again_and_again(
+            self._look_at_outbox, interval_s=_OUTBOX_EVERY_S, what=what, logger=logger, level=level
+        )
+
+    async def _look_at_outbox(self) -> None:
+        self._metrics.outbox(*await self._survey.outbox())

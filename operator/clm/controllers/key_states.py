@@ -6,13 +6,12 @@ and wakes them when the key works again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
-from clm.errors import ClmError
+from clm.controllers.looks import look_again_and_again
 from clm.lifecycle.view import Key
 
 if TYPE_CHECKING:
@@ -57,12 +56,8 @@ class KeyStateController:
 
     async def run(self, *, interval_s: float) -> None:
         """Ask until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except ClmError as error:
-                logger.warning("the states of the CA keys are asked for later: %s", error)
-            await asyncio.sleep(interval_s)
+        what = "the states of the CA keys are asked for"
+        await look_again_and_again(self.look, interval_s=interval_s, what=what, logger=logger)
 
     async def look(self) -> None:
         """Ask once. Raises DatabaseUnavailable."""

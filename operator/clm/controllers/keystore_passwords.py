@@ -7,13 +7,13 @@ held against the one that the status says was used.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
 from clm.cluster.client import METADATA_ONLY
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError, Forbidden, Unavailable
 from clm.lifecycle.repair_pace import QUIET_S, delay_after_s
 
@@ -44,12 +44,8 @@ class PasswordWatch:
 
     async def run(self, *, interval_s: float) -> None:
         """Ask again and again, until cancelled."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.look()
-            except ClmError as error:
-                logger.warning("the passwords of keystores are asked for later: %s", error)
+        what = "the passwords of keystores are asked for"
+        await look_again_and_again(self.look, first_s=interval_s, interval_s=interval_s, what=what, logger=logger)
 
     async def look(self) -> None:
         """Ask once for every Secret that a Certificate's password was read from. Raises ClusterUnavailable."""

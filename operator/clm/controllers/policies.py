@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clm.cluster import paths
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError, HsmError, Unavailable
 from clm.lifecycle.status import Refusal
 from clm.resources.conditions import remove_condition, set_condition
@@ -92,19 +94,17 @@ class PolicyController:
 
         A Policy that is gone must not go on to allow anything, so the interval is how long it may at most.
         """
-        while True:
-            await asyncio.sleep(interval_s)
-            known = [(policy.name, policy.uid) for policy in self._view.policies()]
-            try:
-                items, _ = await client.list_metadata(paths.POLICIES)
-            except ClmError as error:
-                logger.warning("the sweep for deleted Policies is tried again later: %s", error)
-                continue
-            standing = {item["metadata"]["uid"] for item in items}
-            for name, uid in known:
-                # Only what was known before the list was made, and is not in it.
-                if uid not in standing and self._forget(name, uid):
-                    logger.info("Policy %s was deleted while the watch was away", name)
+        what, look = "the sweep for deleted Policies is tried again", partial(self._sweep, client)
+        await look_again_and_again(look, first_s=interval_s, interval_s=interval_s, what=what, logger=logger)
+
+    async def _sweep(self, client: ApiClient) -> None:
+        known = [(policy.name, policy.uid) for policy in self._view.policies()]
+        items, _ = await client.list_metadata(paths.POLICIES)
+        standing = {item["metadata"]["uid"] for item in items}
+        for name, uid in known:
+            # Only what was known before the list was made, and is not in it.
+            if uid not in standing and self._forget(name, uid):
+                logger.info("Policy %s was deleted while the watch was away", name)
 
     async def run(self) -> None:
         """Write what the conditions should say, until cancelled."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
 from clm.controllers.bundle_reports import BundleReports
+from clm.controllers.looks import look_again_and_again
 from clm.controllers.queue import WorkQueue
 from clm.controllers.trusted_roots import TrustedRoots
 from clm.errors import ClmError, NotOurs, Refused, StaleObject
@@ -131,18 +133,16 @@ class TrustBundleController:
     async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
         """Have the bundles go whose Policy was deleted while nobody watched, by a list of what stands."""
         await self._watch.synced.wait()
-        while True:
-            known = {policy.uid for policy in self._view.policies()}
-            orphaned = {seen.policy_uid for _, seen in self._watch.items()} - known
-            if orphaned:
-                try:
-                    items, _ = await client.list_metadata(paths.POLICIES)
-                except ClmError as error:
-                    logger.warning("the sweep for trust bundles without a Policy is tried again later: %s", error)
-                else:
-                    for uid in orphaned - {item["metadata"]["uid"] for item in items}:
-                        self._policy_gone(uid)
-            await asyncio.sleep(interval_s)
+        what, look = "the sweep for trust bundles without a Policy is tried again", partial(self._sweep, client)
+        await look_again_and_again(look, interval_s=interval_s, what=what, logger=logger)
+
+    async def _sweep(self, client: ApiClient) -> None:
+        known = {policy.uid for policy in self._view.policies()}
+        orphaned = {seen.policy_uid for _, seen in self._watch.items()} - known
+        if orphaned:
+            items, _ = await client.list_metadata(paths.POLICIES)
+            for uid in orphaned - {item["metadata"]["uid"] for item in items}:
+                self._policy_gone(uid)
 
     async def _work(self) -> None:
         while True:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
+from clm.controllers.looks import look_again_and_again
 from clm.errors import ClmError
 from clm.lifecycle.pace import Pace
 from clm.storage.partitions import months_ahead
@@ -57,7 +59,8 @@ class UpkeepController:
     async def run(self, *, first_s: float, interval_s: float) -> None:
         """Make the round, first after `first_s` and then every `interval_s`, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_months())
+            for name in self._databases:
+                group.create_task(self._watch_months(name))
             await asyncio.sleep(first_s)
             while True:
                 complete = await self._part("erasures are replayed", self._replay)
@@ -89,12 +92,11 @@ class UpkeepController:
             return False
         return True
 
-    async def _watch_months(self) -> None:
-        while True:
-            for name, database in self._databases.items():
-                try:
-                    async with database.connection() as connection:
-                        self._months.labels(name).set(await months_ahead(connection, name))
-                except ClmError as error:
-                    logger.debug("the months of the audit log are counted later: %s", error)
-            await asyncio.sleep(_MONTHS_EVERY_S)
+    async def _watch_months(self, name: DatabaseName) -> None:
+        what, level = "the months of the audit log are counted", logging.DEBUG
+        look = partial(self._count_months, name)
+        await look_again_and_again(look, interval_s=_MONTHS_EVERY_S, what=what, logger=logger, level=level)
+
+    async def _count_months(self, name: DatabaseName) -> None:
+        async with self._databases[name].connection() as connection:
+            self._months.labels(name).set(await months_ahead(connection, name))
