@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from clm.cluster import paths
+from clm.controllers.bundle_comparison import BundleComparison, stands
 from clm.controllers.bundle_reports import BundleReports
 from clm.controllers.looks import look_again_and_again
 from clm.controllers.queue import WorkQueue
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from clm.cluster.client import ApiClient
-    from clm.cluster.config_maps import BundleContent, BundleVersion, BundleWatch, ConfigMapStore
+    from clm.cluster.config_maps import BundleWatch, ConfigMapStore
     from clm.lifecycle.trust import Bundle
     from clm.lifecycle.view import ClusterView
     from clm.storage.secure.authorities import AuthorityStore
 
 logger = logging.getLogger(__name__)
 
-_RETRY_S = 5.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 600.0
 
 
@@ -58,8 +58,7 @@ class TrustBundleController:
         self._store = store
         self._bundles = Bundles(view)
         self.reports = BundleReports(self._bundles, synced=watch.synced, reported=reported, clock=clock)
-        self._names: dict[str, set[str]] = {}
-        self._gone: set[str] = set()
+        self._compared = BundleComparison(view=view, watch=watch, bundles=self._bundles)
         self._pace: RepairPace[Target] = RepairPace(clock=clock)
         self._queue: WorkQueue[Target] = WorkQueue(
             clock=clock, first_delay_s=_FIRST_RETRY_S, last_delay_s=_LAST_RETRY_S
@@ -95,7 +94,7 @@ class TrustBundleController:
         """Take in that a namespace came, has other labels, or is going."""
         self._bundles.namespace_ends(name, ends=ends)
         for uid, bundle in self._bundles.all():
-            if self._is_wrong(Target(uid, name), bundle):
+            if self._compared.is_wrong(Target(uid, name), bundle):
                 self._add(Target(uid, name))
             else:
                 self.reports.tell(bundle)
@@ -104,12 +103,12 @@ class TrustBundleController:
         """Take in that a ConfigMap of ours appeared, changed or went."""
         seen = self._watch.version(namespace, name)
         if seen is not None:
-            self._names.setdefault(seen.policy_uid, set()).add(name)
+            self._compared.named(seen.policy_uid, name)
         for uid, bundle in self._bundles.all():
             target = Target(uid, namespace)
             if bundle.spec.config_map != name or self._queue.is_working(target):
                 continue
-            if self._is_wrong(target, bundle):
+            if self._compared.is_wrong(target, bundle):
                 self._add(target, delay_s=self._pace.delay_s(target) if namespace in bundle.standing else 0.0)
 
     def queued(self) -> int:
@@ -124,7 +123,7 @@ class TrustBundleController:
             group.create_task(self._watch.run())
             await self._watch.synced.wait()
             for (_, name), seen in self._watch.items():
-                self._names.setdefault(seen.policy_uid, set()).add(name)
+                self._compared.named(seen.policy_uid, name)
             group.create_task(self._queue.run())
             group.create_task(self.roots.run(interval_s=interval_s))
             for _ in range(workers):
@@ -157,7 +156,7 @@ class TrustBundleController:
             finally:
                 self._queue.done(target)
             bundle = self._bundles.get(target.policy_uid)
-            if bundle is not None and target.namespace in bundle.standing and self._is_wrong(target, bundle):
+            if bundle is not None and target.namespace in bundle.standing and self._compared.is_wrong(target, bundle):
                 self._add(target, delay_s=self._pace.delay_s(target))  # it changed while it was worked on
 
     async def _bring_on(self, target: Target) -> None:
@@ -186,12 +185,15 @@ class TrustBundleController:
             bundle.standing.discard(namespace)
             return
         known = self._watch.version(namespace, content.config_map)
-        if not _stands(known, content):
+        if not stands(known, content):
             known, writer = await self._store.publish(
-                namespace, content, known=known, may_take=lambda other: self._may_take(other, bundle, namespace)
+                namespace,
+                content,
+                known=known,
+                may_take=lambda other: self._compared.may_take(other, bundle, namespace),
             )
             self._watch.wrote(namespace, content.config_map, known)
-            self._names.setdefault(target.policy_uid, set()).add(content.config_map)
+            self._compared.named(target.policy_uid, content.config_map)
             self._count_repair(target, bundle, writer)
         bundle.standing.add(namespace)
 
@@ -207,9 +209,9 @@ class TrustBundleController:
     async def _remove(self, target: Target, bundle: Bundle | None) -> None:
         """Delete what should not stand: in an unselected namespace, under a former name, of a Policy that is gone."""
         uid, namespace = target
-        if bundle is None and not self._is_known_to_want_nothing(uid):
+        if bundle is None and not self._compared.is_known_to_want_nothing(uid):
             return
-        for name in sorted(self._names.get(uid, ())):
+        for name in sorted(self._compared.names(uid)):
             known = self._watch.version(namespace, name)
             if known is None or known.policy_uid != uid:
                 continue
@@ -239,38 +241,10 @@ class TrustBundleController:
         logger.info("trust bundle of Policy %s in %s: %s", bundle.policy.name, target.namespace, error)
         self.reports.tell(bundle)
 
-    # What is decided.
-
-    def _is_known_to_want_nothing(self, policy_uid: str) -> bool:
-        if policy_uid in self._gone:
-            return True
-        # A Policy that a reconcile has read ahead of its event is in the view, and its bundle is not taken in yet.
-        return any(
-            policy.uid == policy_uid and policy.spec is not None and policy.spec.trust_bundle is None
-            for policy in self._view.policies()
-        )
-
-    def _may_take(self, policy_uid: str, bundle: Bundle, namespace: str) -> bool:
-        other = self._bundles.get(policy_uid)
-        known = other is not None or self._is_known_to_want_nothing(policy_uid)
-        return known and self._bundles.owner(bundle.spec.config_map, namespace) is bundle
-
-    def _is_wrong(self, target: Target, bundle: Bundle) -> bool:
-        """Tell whether a namespace needs a look: the bundle does not stand there and should, or the other way round."""
-        name = bundle.spec.config_map
-        known = self._watch.version(target.namespace, name)
-        ours = known is not None and known.policy_uid == target.policy_uid
-        counted = target.namespace in bundle.standing
-        if not self._bundles.is_selected(bundle, target.namespace):
-            return ours or counted
-        if self._bundles.owner(name, target.namespace) is not bundle:
-            return counted or target.namespace not in bundle.problems
-        return bundle.content is not None and not (counted and _stands(known, bundle.content))
-
     # What is queued.
 
     def _policy_gone(self, uid: str) -> None:
-        self._gone.add(uid)
+        self._compared.policy_gone(uid)
         bundle = self._bundles.get(uid)
         self._bundles.forget(uid)
         self._look_at_all(uid)
@@ -283,14 +257,14 @@ class TrustBundleController:
     def _look_at_all(self, uid: str) -> None:
         """Look at every namespace in which a Policy's bundle stands, or should."""
         bundle = self._bundles.get(uid)
-        names = self._names.get(uid, set())
+        names = self._compared.names(uid)
         for (namespace, name), seen in self._watch.items() if names else ():
             if seen.policy_uid == uid and (bundle is None or name != bundle.spec.config_map):
                 self._add(Target(uid, namespace))
         if bundle is None:
             return
         for namespace in {*self._view.namespaces(), *bundle.standing}:
-            if self._is_wrong(Target(uid, namespace), bundle):
+            if self._compared.is_wrong(Target(uid, namespace), bundle):
                 self._add(Target(uid, namespace))
         self.reports.tell(bundle)
 
@@ -302,7 +276,3 @@ class TrustBundleController:
         if bundle is not None:
             bundle.pending.add(target.namespace)
         self._queue.add(target)
-
-
-def _stands(known: BundleVersion | None, content: BundleContent) -> bool:
-    return known is not None and known.policy_uid == content.policy_uid and known.digest == content.digest
