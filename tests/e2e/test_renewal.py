@@ -167,7 +167,7 @@ def test_what_is_above_a_quota_waits_for_its_turn(world: World, namespace: str) 
     assert f"Policy {name} grants namespace {namespace} 2 issuances an hour" in message
     status = world.certificate(namespace, "late")["status"]
     wait_s = (datetime.fromisoformat(status["nextAttemptTime"]) - datetime.now(UTC)).total_seconds()
-    assert 0 < wait_s <= 1800
+    assert 0 < wait_s <= 1801  # told in whole seconds
     assert (world.condition(namespace, "late", "Reconciling") or {})["status"] == "True"
 
     # Who has one and asks for another waits as well, and keeps what stands.
@@ -181,6 +181,64 @@ def test_what_is_above_a_quota_waits_for_its_turn(world: World, namespace: str) 
     world.query("secure", f"{earlier} WHERE namespace = %(it)s", it=namespace)
     world.apply(policy(name, issued_by(ISSUING), quota={"issuancesPerHour": 3}))
     world.wait_ready(namespace, "late")
+
+
+def _told(world: World, namespace: str, name: str, reason: str) -> int:
+    events = world.api.items(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")
+    about = [it for it in events if it["regarding"]["name"] == name and it["reason"] == reason]
+    return sum((it.get("series") or {}).get("count", 1) for it in about)
+
+
+def test_who_waits_for_a_quota_is_left_alone_until_the_policy_changes(world: World, namespace: str) -> None:
+    """One Event, and nothing written by a restart; a Policy that grants again is heard at once."""
+    nothing, little = f"nothing-{namespace}", f"little-{namespace}"
+    world.apply(policy(nothing, issued_by(ISSUING)))
+    world.apply(certificate(namespace, "web", policyRef={"name": nothing}))
+    world.wait_ready(namespace, "web")
+    world.apply(policy(nothing, issued_by(ISSUING), quota={"issuancesPerHour": 0}))
+    world.apply(certificate(namespace, "new", policyRef={"name": nothing}))
+    world.wait_refused(namespace, "new", "QuotaExceeded")
+    _ask(world, namespace, "web")
+    waiting = wait(lambda: world.condition(namespace, "web", "Issuing"), "the request to wait")
+    assert "grants namespace" in waiting["message"]
+
+    world.apply(policy(little, issued_by(ISSUING), quota={"issuancesPerHour": 1}))
+    world.apply(certificate(namespace, "first", policyRef={"name": little}))
+    world.wait_ready(namespace, "first")
+    for name in ("second", "third"):
+        world.apply(certificate(namespace, name, policyRef={"name": little}))
+        world.wait_refused(namespace, name, "QuotaExceeded")
+
+    def written() -> list[tuple[str, str | None]]:
+        found = [world.certificate(namespace, name) for name in ("web", "new", "second", "third")]
+        return [(it["metadata"]["resourceVersion"], it["status"].get("nextAttemptTime")) for it in found]
+
+    wait(lambda: _told(world, namespace, "web", "QuotaExceeded") or None, "the Event")
+    before = written()
+    assert [bool(told) for _, told in before] == [False, False, True, True]
+    known = len(world.api.items("/apis/clm-operator.io/v1alpha1/certificates"))
+    world.restart_controller()
+
+    def at_rest() -> bool | None:
+        metrics = world.metrics
+        return True if metrics["clm_certificates"] >= known and not metrics["clm_queue_depth"] else None
+
+    wait(at_rest, "the operator to have looked at all of them")
+    world.apply(certificate(namespace, "fourth", policyRef={"name": little}))
+    world.wait_refused(namespace, "fourth", "QuotaExceeded")  # it stands behind the others
+    places = [datetime.fromisoformat(told) for _, told in written() if told]
+    assert datetime.fromisoformat(world.certificate(namespace, "fourth")["status"]["nextAttemptTime"]) > max(places)
+    assert written() == before
+    assert _told(world, namespace, "web", "QuotaExceeded") == 1
+
+    world.apply(policy(nothing, issued_by(ISSUING), quota={"issuancesPerHour": 2}))
+    world.wait_ready(namespace, "new")
+
+    def renewed() -> bool | None:
+        status = world.certificate(namespace, "web")["status"]
+        return True if status["revision"] == 2 and world.condition(namespace, "web", "Issuing") is None else None
+
+    wait(renewed, "the request to be granted")
 
 
 def test_asking_on_the_command_line(world: World, namespace: str) -> None:

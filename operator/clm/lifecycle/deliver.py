@@ -80,6 +80,7 @@ class Delivery:
         contest = next_contest(body.get("status"), changed_by=version.changed_by, repairs=repairs, now=now)
         status = ready_status(body, outcome, version, now=now, contest=contest)
         status = changes(body, with_hold(body, status, outcome.hold, now=now))
+        await self._teller.standing_held(key, body, outcome.hold)
         entry = await self._conclude(key, body, status, version)
         self._boundary("publish.status-written")
         await self._outbox.finish(outcome.id)

@@ -100,6 +100,9 @@ class QuotaLine:
         """
         if quota.may_overdraw:
             return None
+        if quota.per_hour == 0:
+            self.gone(uid)
+            return self.refused(quota, uid, policy, until=None)
         line = self._lines.get(_key(quota)) or _Line()
         until = line.times.get(uid)
         if until is None:

@@ -72,11 +72,19 @@ class Teller:
         """Wait until the time that is known, or until something changes. Only a limit that is new is an Event."""
         now = self._clock()
         status = changes(body, held_status(body, hold, now=now))
-        said, then = Refusal(hold.kind, hold.message, waiting=True), Done(next_look(body, hold, now=now))
+        then = Done(next_look(body, hold, now=now))
         if is_told(body, hold, now=now):
             return await self._tell(key, body, status, None, act=None, then=then)
-        act: Action | None = "certificate.suspend" if hold.kind == "IssuanceSuspended" else None
-        return await self._tell(key, body, status, said, act=act, then=then)
+        return await self._tell(key, body, status, _said(hold), act=_act(hold), then=then)
+
+    async def standing_held(self, key: Key, body: dict[str, Any], hold: Hold | None) -> None:
+        """Record that the next certificate waits while one stands, where that is new. The status is the caller's."""
+        if hold is None or hold.kind == "Failed" or is_told(body, hold, now=self._clock()):
+            return
+        said, act = _said(hold), _act(hold)
+        if act is not None:
+            await self._metadata.audit(self._audit(key, body, act, said))
+        self.say(key, body, "Normal", said.reason, said.message)
 
     async def tell_of_outage(self, key: Key, body: dict[str, Any] | None, error: Unavailable) -> None:
         """Say what is away, once it has been for longer than the settings say."""
@@ -163,3 +171,12 @@ class Teller:
                 "message": said.message[:2000],
             },
         )
+
+
+def _said(hold: Hold) -> Refusal:
+    return Refusal(hold.kind, hold.message, waiting=True)
+
+
+def _act(hold: Hold) -> Action | None:
+    """What the audit log calls it: a quota is spent every day, a storm is not."""
+    return "certificate.suspend" if hold.kind == "IssuanceSuspended" else None

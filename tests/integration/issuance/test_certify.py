@@ -216,6 +216,37 @@ def test_storms_are_counted_in_the_record(workshop: Opener) -> None:
     asyncio.run(act())
 
 
+_MANY = """
+INSERT INTO certificate_requests (id, organization_id, cluster_id, resource_uid, namespace, name, revision, generation,
+    spec_hash, policy_name, issuer_key_id, serial_number, tbs, signature_algorithm, not_before, not_after, reason)
+SELECT gen_random_uuid(), r.organization_id, r.cluster_id, r.resource_uid, r.namespace, r.name, 100 + number,
+    r.generation, r.spec_hash, r.policy_name, r.issuer_key_id, uuid_send(gen_random_uuid()), 'x', 'x',
+    r.not_before + number * interval '1 millisecond', r.not_after, 'renewal'
+FROM certificate_requests r, generate_series(1, %s) AS number
+WHERE r.name = 'web' AND r.revision = 1
+"""
+
+
+def test_renewals_by_time_crowd_no_storm_out(workshop: Opener) -> None:
+    """However many of them there were: only the others are counted, and they are found by an index."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, owner, now = await shop.root(), shop.owner("web"), datetime.now(UTC)
+            for number in range(4):
+                assert isinstance(
+                    await _certify(shop, issuer, owner, name=f"{number}.example.com", now=now), Publication
+                )
+            await shop.query(_MANY + "RETURNING id", 1000)
+            since = now - timedelta(hours=5)
+            recent = await shop.history.recent(owner.namespace, owner.name, since=since)
+            assert sorted(it.reason for it in recent) == ["initial", "spec-changed", "spec-changed", "spec-changed"]
+            assert await shop.history.recent(owner.namespace, owner.name, since=now + timedelta(hours=1)) == []
+            assert await shop.history.recent(owner.namespace, "other", since=since) == []
+
+    asyncio.run(act())
+
+
 @pytest.mark.parametrize("at", ["issue.before-intent", "issue.intent-written", "issue.signed", "issue.recorded"])
 def test_a_crash_while_a_request_is_certified(workshop: Opener, at: str) -> None:
     """Wherever it dies, the next one certifies the key of the request, and nobody has made one in its place."""

@@ -21,10 +21,16 @@ POLICY = uuid.UUID(int=3)
 
 
 async def _issue(
-    shop: Workshop, issuer: Issuer, *, at: datetime, namespace: str = "shop", renewal: bool = False
+    shop: Workshop,
+    issuer: Issuer,
+    *,
+    at: datetime,
+    namespace: str = "shop",
+    renewal: bool = False,
+    per_hour: int = 4,
 ) -> datetime | str | None:
     """Issue one certificate; give when it may come where it may not come yet."""
-    order = shop.order(issuer, shop.owner(f"web-{uuid.uuid4()}"), quota=Quota(POLICY, namespace, 4, renewal, at))
+    order = shop.order(issuer, shop.owner(f"web-{uuid.uuid4()}"), quota=Quota(POLICY, namespace, per_hour, renewal, at))
     try:
         await shop.issuance().issue(order, now=datetime.now(UTC), renewal_due=lambda facts: facts.not_after)
     except QuotaExceeded as refused:
@@ -77,5 +83,21 @@ def test_what_is_not_written_costs_no_token(workshop: Opener) -> None:
                 await shop.issuance().issue(order, now=now, renewal_due=lambda facts: facts.not_after)
             left = await shop.query("SELECT tokens FROM clm_work.issuance_quotas")
             assert [row["tokens"] for row in left] == [3]
+
+    asyncio.run(act())
+
+
+def test_a_quota_of_nothing_takes_no_token_away(workshop: Opener) -> None:
+    """A Policy that grants something again begins with what there was; what cannot be put off is issued meanwhile."""
+
+    async def act() -> None:
+        async with workshop() as shop:
+            issuer, now = await shop.root(), datetime.now(UTC)
+            assert await _issue(shop, issuer, at=now) == "issued"
+            assert await _issue(shop, issuer, at=now, per_hour=0) is None
+            assert await _issue(shop, issuer, at=now, per_hour=0, renewal=True) == "issued"
+            left = await shop.query("SELECT tokens FROM clm_work.issuance_quotas")
+            assert [row["tokens"] for row in left] == [3]
+            assert await _issue(shop, issuer, at=now) == "issued"
 
     asyncio.run(act())

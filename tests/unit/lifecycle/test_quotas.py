@@ -182,9 +182,17 @@ def test_who_was_deleted_keeps_no_place() -> None:
 
 def test_a_quota_of_nothing() -> None:
     """It waits for a change of the Policy, not for a time."""
-    hold = _refused(QuotaLine(), 1, None)
+    hold = QuotaLine().waits(_quota(per_hour=0), _uid(1), "internal")
+    assert hold is not None
     assert hold.until is None
     assert "grants namespace shop nothing" in hold.message
+    assert hold == _refused(QuotaLine(), 1, None), "the database, where it is asked, says the same"
+    assert QuotaLine().waits(_quota(per_hour=0, may_overdraw=True), _uid(1), "internal") is None
+    # Who stood in line for more gives its place up.
+    line = QuotaLine()
+    _refused(line, 1, NOW + MINUTE)
+    line.waits(_quota(per_hour=0), _uid(1), "internal")
+    assert line.waits(_quota(), _uid(2), "internal") is None
 
 
 def test_after_a_restart_everybody_has_the_place_that_is_told() -> None:
@@ -204,7 +212,7 @@ def test_a_place_for_another_quota_is_none() -> None:
     """The Policy grants more, or nothing, or it is another one: the database says what that is worth."""
     before = QuotaLine()
     told = _refused(before, 1, NOW + MINUTE)
-    for quota, policy in ((_quota(per_hour=120), "internal"), (_quota(per_hour=0), "internal"), (_quota(), "other")):
+    for quota, policy in ((_quota(per_hour=120), "internal"), (_quota(), "other")):
         assert QuotaLine().waits(quota, _uid(1), policy, told=told) is None
     # Nor is it one for a Policy of that name that was made anew: who stands in line knows for which it stands.
     anew = _quota()._replace(policy_uid=uuid.UUID(int=7))

@@ -51,10 +51,15 @@ class _Key(NamedTuple):
 async def take_tokens(connection: Connection, intents: Sequence[Intent]) -> list[Refused | None]:
     """Take a token for each intent, in order; None where it has one. The transaction must be open."""
     wanted: dict[_Key, list[tuple[int, Quota]]] = {}
-    for place, intent in enumerate(intents):
-        if intent.quota is not None:
-            wanted.setdefault(_key(intent, intent.quota), []).append((place, intent.quota))
     refused: list[Refused | None] = [None] * len(intents)
+    for place, intent in enumerate(intents):
+        if intent.quota is None:
+            continue
+        if intent.quota.per_hour == 0:
+            # The bucket is left as it is: a Policy that grants something again is not to begin with an empty one.
+            refused[place] = None if intent.quota.may_overdraw else Refused(None)
+        else:
+            wanted.setdefault(_key(intent, intent.quota), []).append((place, intent.quota))
     # Always in the same order: two operators that want the same rows do not wait for each other.
     for key in sorted(wanted):
         for place, refusal in await _take(connection, key, wanted[key]):
