@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clm.resources.revocation import REASON_CODES
 from clm.storage.coalescer import Coalescer
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from clm.storage.database import Database
@@ -58,16 +59,8 @@ INSERT INTO clm_status.ocsp_responders (id, issuer_key_id, organization_id, csr,
 VALUES (%(id)b, %(issuer_key_id)b, %(organization_id)b, %(csr)b, %(origin)t)
 """
 
-# RFC 5280 5.3.1, for what the inventory alone tells of.
-_REASONS = {
-    "keyCompromise": 1,
-    "cACompromise": 2,
-    "affiliationChanged": 3,
-    "superseded": 4,
-    "cessationOfOperation": 5,
-    "privilegeWithdrawn": 9,
-    "aACompromise": 10,
-}
+# For what the inventory alone tells of: of attribute certificates as well, whose reason CLM never gives.
+_REASONS: Mapping[str, int] = {str(reason): code for reason, code in REASON_CODES.items()} | {"aACompromise": 10}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
