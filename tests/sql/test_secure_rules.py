@@ -218,6 +218,19 @@ def test_revocation_reasons(
             insert(secure, "certificate_revocations", values)
 
 
+def test_what_waits_for_a_crl_is_read_in_the_order_of_its_index(secure: Connection) -> None:
+    """A page of a million unpublished revocations must not cost that all of them are sorted."""
+    secure.execute("SET LOCAL enable_seqscan = off")
+    secure.execute("SET LOCAL enable_bitmapscan = off")
+    plan = secure.execute(
+        "EXPLAIN SELECT id FROM certificate_revocations WHERE issuer_key_id = %(id)s AND published_at IS NULL"
+        " AND id > %(id)s ORDER BY id LIMIT 5000",
+        {"id": rows.TENANT},
+    ).fetchall()
+    assert any("certificate_revocations_waiting" in line for (line,) in plan)
+    assert not any("Sort" in line for (line,) in plan)
+
+
 def test_one_rotation_of_the_kek_at_a_time(secure: Connection) -> None:
     """Two runs would wrap the same keys under two new ones; counting only is always allowed."""
     run = {"organization_id": rows.TENANT, "target_kind": "key-encryption-key", "state": "running"}
