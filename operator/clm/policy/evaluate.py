@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
     from clm.resources.certificate import CertificateSpec
     from clm.resources.policy import PolicySpec
+    from clm.resources.requester import Requester
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A Certificate as a Policy sees it."""
+    """A Certificate as a Policy sees it. `requester` is who wrote its spec; None where nothing tells."""
 
     spec: CertificateSpec
     namespace: str
     namespace_labels: Mapping[str, str]
+    requester: Requester | None = None
 
 
 @dataclass(frozen=True, slots=True)
