@@ -1,7 +1,7 @@
 """One connection: its requests are answered in order, a cached answer in the turn of the loop in which it is asked for.
 
 Whatever a client can have grow is bounded: a request (reader.py), the time that it takes, the time without one, and
-what the client does not read of its answers.
+how long an answer waits to be read: whoever takes less than LEAST_RATE is dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ REQUEST_S = 10.0
 IDLE_S = 60.0
 """How long a connection may be without one."""
 STALLED_S = 30.0
-"""How long a client may read nothing of what was sent to it."""
+"""How long a client may read nothing of what was sent to it: the grace before LEAST_RATE is asked of it, too."""
+LEAST_RATE = 16 * 1024
+"""Octets a second that a client reads at the least: 40 MB in 41 minutes. It holds its place, and a CRL that may have
+been replaced since."""
 LINGER_S = 2.0
 """How long what a refused client still sends is read and dropped: a reset would take the answer away from it."""
 
@@ -73,7 +76,8 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._is_writable = self._is_reading = True
         self._unread = 0
-        self._deadline = clock() + REQUEST_S
+        # Until when the request under way has come in, the next one has begun, and what was sent has been read on.
+        self._request_by = self._idle_until = self._read_by = clock() + REQUEST_S
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or send away whom there is no room for."""
@@ -94,9 +98,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read on; answer what is complete."""
         was_in_request = self._reader.in_request
-        self._turns.extend(self._reader.feed(data))
-        if self._reader.in_request and not was_in_request:
-            self._deadline = self._clock() + REQUEST_S
+        turns = self._reader.feed(data)
+        self._turns.extend(turns)
+        if self._reader.in_request and (turns or not was_in_request):
+            self._request_by = self._clock() + REQUEST_S
         if self._reader.wants_continue and self._transport is not None and not self._turns and self._task is None:
             self._reader.wants_continue = False
             self._transport.write(_CONTINUE)
@@ -110,26 +115,31 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than it asks."""
         self._is_writable = False
-        self._unread = 0
-        self._deadline = self._clock() + STALLED_S
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._is_writable = True
-        self._deadline = self._clock() + IDLE_S
         self._advance()
 
     def check(self, now: float) -> None:
-        """End a connection whose time is over, unless it waits for us, or reads on, however slowly."""
-        transport = self._transport
-        if transport is None or self._task is not None:
-            return
-        unread = transport.get_write_buffer_size()
-        if 0 < unread < self._unread:
-            self._deadline = now + STALLED_S
-        self._unread = unread
-        if now > self._deadline:
-            transport.abort()
+        """End a connection whose time is over, unless it waits for us. Called about once a second."""
+        if self._transport is not None and self._task is None and self._is_over(now):
+            self._transport.abort()
+
+    def _is_over(self, now: float) -> bool:
+        assert self._transport is not None  # noqa: S101 - by its only caller
+        unread = self._transport.get_write_buffer_size()
+        taken, self._unread = self._unread - unread, unread
+        if unread:
+            # What was read fast is no credit: at any time a pause longer than STALLED_S is too long.
+            self._read_by = min(self._read_by + taken / LEAST_RATE, now + STALLED_S)
+            if now > self._read_by:
+                return True
+        elif taken:
+            self._idle_until = max(self._idle_until, now + IDLE_S)
+        if not self._is_reading:
+            return False
+        return now > self._request_by if self._reader.in_request else not unread and now > self._idle_until
 
     def close_when_idle(self) -> None:
         """Close at once where nothing is under way; otherwise the answer on its way is the last one."""
@@ -166,6 +176,8 @@ class Connection(asyncio.Protocol):
         reads = self._task is None and self._is_writable
         if reads and not self._is_reading:
             self._transport.resume_reading()
+            # Meanwhile nothing of the request under way could come in.
+            self._request_by = self._clock() + REQUEST_S
         elif self._is_reading and not reads:
             self._transport.pause_reading()
         self._is_reading = reads
@@ -199,16 +211,24 @@ class Connection(asyncio.Protocol):
         lines.append(b"\r\n")
         is_head = not isinstance(turn.asked, HTTPStatus) and turn.asked.method == "HEAD"
         body = response.body if not is_head and response.status not in _NO_BODY else b""
-        if len(body) <= _COPIED:
-            self._transport.write(b"".join((*lines, body)))
-        else:
-            # One CRL in memory, not one for each who downloads it.
-            self._transport.write(b"".join(lines))
-            self._transport.write(body)
-        if self._is_writable:
-            self._deadline = self._clock() + IDLE_S
+        self._send(b"".join(lines), body)
         if not goes_on:
             self._end(is_refusal=isinstance(turn.asked, HTTPStatus))
+
+    def _send(self, head: bytes, body: bytes) -> None:
+        assert self._transport is not None  # noqa: S101 - by its only caller
+        now = self._clock()
+        if not self._transport.get_write_buffer_size():
+            self._unread, self._read_by = 0, now + STALLED_S
+        self._idle_until = now + IDLE_S
+        if len(body) <= _COPIED:
+            self._transport.write(head + body)
+        else:
+            # One CRL in memory, not one for each who downloads it.
+            self._transport.write(head)
+            self._transport.write(body)
+        waits = self._transport.get_write_buffer_size() > 0
+        self._unread = self._unread + len(head) + len(body) if waits else 0
 
     def _end(self, *, is_refusal: bool) -> None:
         self._turns.clear()
@@ -216,7 +236,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         if is_refusal and self._transport.can_write_eof():
-            self._deadline = self._clock() + LINGER_S
+            self._request_by = self._idle_until = self._clock() + LINGER_S
             self._transport.write_eof()
         else:
             self._transport.close()

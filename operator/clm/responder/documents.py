@@ -93,6 +93,7 @@ class Documents:
             crl.der,
             changed_at=crl.this_update.timestamp(),
             expires_at=crl.next_update.timestamp(),
+            sha256=crl.sha256,
         )
         for path in crl_paths(key):
             self._files[path] = Served(document, CRL_MAX_AGE_S)

@@ -56,7 +56,8 @@ class Feed:
         self._clock = clock
         self._issuers: dict[object, datetime] = {}
         self._read_until: datetime | None = None
-        self._looks = 0
+        self._looks = 0  # that saw something: one that goes far and fails is not lost
+        self._failures = 0  # since then
         self.looked = asyncio.Event()
 
     async def run(self) -> None:
@@ -65,23 +66,26 @@ class Feed:
             try:
                 await self.look()
             except (DatabaseUnavailable, DatabaseUnprepared) as error:
-                if not self._answers.is_core_away or not self._looks:
+                if not self._failures:
                     logger.warning("clm_core_db: %s; what is in memory is served until it expires", error)
                 self._answers.is_core_away = True
-                self._looks += 1
+                self._failures += 1
             await asyncio.sleep(INTERVAL_S)
 
     async def look(self) -> None:
         """See what is new, and serve that. Raises DatabaseUnavailable and DatabaseUnprepared."""
         began = self._clock()
         until = self._read_until if self._read_until is not None else await self._store.clock()
-        overlap = FAR_OVERLAP if self._looks % _FAR_EVERY == 0 else OVERLAP
+        # After an outage, too: what was under way before it may have been committed in it.
+        is_far = self._failures > 0 or self._looks % _FAR_EVERY == 0
+        overlap = FAR_OVERLAP if is_far else OVERLAP
         sight = await self._store.look(since=until - overlap, delegations=self._delegations.pending)
         self._hear(sight, until)
         await self._read_documents(sight)
         self._delegations.answered(sight.delegations, now=began)
         await self._ask(began)
         self._looks += 1
+        self._failures = 0
         self._book.heard_at = began
         if self._answers.is_core_away:
             logger.info("clm_core_db answers: %d issuers, %d CRLs", len(sight.issuers), len(sight.crls))

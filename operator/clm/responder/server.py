@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 _CHECK_S = 1.0
 _BACKLOG = 1024
 _POLL_S = 0.02
+_NOT_SENT = 128 * 1024
+"""Octets of a connection that the kernel takes before it can send them: without a bound it takes megabytes, and a
+client that reads slowly and steadily would seem to pause for a minute."""
 
 
 class HttpServer:
@@ -47,6 +51,9 @@ class HttpServer:
         self._server = await loop.create_server(
             lambda: Connection(self, clock=self._clock), host, port, backlog=_BACKLOG
         )
+        for listening in self._server.sockets:
+            # Connections inherit it.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
         address = self._server.sockets[0].getsockname()
         return int(address[1])
 

@@ -266,6 +266,49 @@ def test_revocations_that_are_committed_late(databases: DatabasePair, operator: 
     asyncio.run(act())
 
 
+def test_revocations_that_are_committed_in_an_outage(
+    databases: DatabasePair, operator: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first look after it goes far back; the outage itself is told of once."""
+
+    async def act() -> None:
+        async with running(databases, operator) as served:
+            certificate, feed = served.authority.issue(), served.parts.feed
+            assert (await served.ask(certificate)).certificate_status is GOOD
+            with psycopg.connect(databases.superuser_dsn("core"), autocommit=True) as administrator:
+                with away(databases):
+                    task = asyncio.create_task(feed.run())
+                    async with asyncio.timeout(60):
+                        while feed._failures < 2:  # noqa: ASYNC110 - nobody sets an event for it
+                            await asyncio.sleep(0.05)
+                    task.cancel()
+                    served.authority.revoke(certificate)
+                    administrator.execute(
+                        "UPDATE clm_status.revocations SET recorded_at = recorded_at - interval '60 seconds'"
+                    )
+                await find(served)
+            assert (await served.ask(certificate)).certificate_status is REVOKED
+            assert sum("what is in memory" in record.message for record in caplog.records) == 1
+
+    asyncio.run(act())
+
+
+def test_a_far_look_that_fails_is_not_lost(databases: DatabasePair, operator: psycopg.Connection) -> None:
+    """What was seen is counted, not what was tried."""
+
+    async def act() -> None:
+        async with running(databases, operator) as served:
+            before = served.parts.feed._looks
+            with away(databases):
+                await lose(served)
+                await lose(served)
+            assert served.parts.feed._looks == before
+            await find(served)
+            assert served.parts.feed._looks == before + 1
+
+    asyncio.run(act())
+
+
 def test_a_clock_that_goes_back(databases: DatabasePair, operator: psycopg.Connection) -> None:
     """After a fail-over to a server whose clock is behind, nothing that was known is relied on."""
 

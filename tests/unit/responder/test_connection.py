@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import pytest
+import uvloop
+
 from clm.responder import connection as limits
 from clm.responder.messages import Request, Response, plain
 from clm.responder.server import HttpServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
 GET = b"GET /%s HTTP/1.1\r\nHost: pki\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: pki\r\nConnection: close\r\n\r\n"
@@ -155,8 +158,99 @@ def test_time_for_a_request_and_without_one() -> None:
     asyncio.run(act())
 
 
+def test_time_for_a_request_after_others() -> None:
+    """One that begins behind others has no longer than any: their answers give it no time."""
+
+    async def act() -> None:
+        async with site() as served:
+            reader, writer = await served.connect()
+            writer.write(GET % b"a" + GET % b"slow" + (GET % b"b")[:-2])
+            await until(lambda: b"/slow" in served.asked)
+            (connection,) = served.server._connections
+            await served.turn(limits.REQUEST_S * 10)
+            served.go.set()
+            await reader.readuntil(b"/slow")
+            # Nothing was read while the answer before it was made.
+            await served.turn(limits.REQUEST_S - 1)
+            assert len(served.server) == 1
+            assert connection._reader.in_request
+            await served.turn(2)
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_clients_that_read_a_little(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    """Who takes less than the least rate is dropped after a while, whatever it has taken fast before."""
+
+    async def act() -> None:
+        async with site() as served:
+            reader, writer = await served.connect()
+            writer.write(GET % b"large" + GET % b"large")
+            await until(lambda: served.asked)
+            transport = await reading(served, reader, 2_000_000)
+            left = transport.get_write_buffer_size()
+            assert left > 0
+            async with asyncio.timeout(20):
+                while len(served.server):
+                    await reader.read(1)
+                    await served.turn(limits.STALLED_S / 4)
+            assert len(served.asked) == 1
+            writer.close()
+
+    run(act())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_clients_that_read_at_the_least_rate(run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    """Get all of it, in pauses that are no longer than STALLED_S, and may ask again afterwards."""
+
+    async def act() -> None:
+        async with site() as served:
+            reader, writer = await served.connect()
+            writer.write(GET % b"large")
+            await until(lambda: served.asked)
+            (connection,) = served.server._connections
+            transport = connection._transport
+            assert transport is not None
+            await reader.readuntil(b"\r\n\r\n")
+            got = 0
+            while (left := transport.get_write_buffer_size()) > 0:
+                got += await taken(reader, transport, left)
+                await served.turn((left - transport.get_write_buffer_size()) / limits.LEAST_RATE)
+                assert len(served.server) == 1
+            assert got + len(await reader.readexactly(len(LARGE) - got)) == len(LARGE)
+            assert served.now > 2 * limits.IDLE_S
+            await served.turn(limits.IDLE_S - 1)
+            writer.write(LAST)
+            assert bodies(await reader.read()) == [b"/last"]
+            writer.close()
+
+    run(act())
+
+
+async def taken(reader: asyncio.StreamReader, transport: asyncio.Transport, left: int) -> int:
+    """Read until the server has sent something more; tell how much was read."""
+    got = 0
+    async with asyncio.timeout(20):
+        while transport.get_write_buffer_size() == left:
+            got += len(await reader.read(20_000))
+    return got
+
+
+async def reading(served: Site, reader: asyncio.StreamReader, number: int) -> asyncio.Transport:
+    """Read so much of the only connection, fast; give its transport."""
+    (connection,) = served.server._connections
+    transport = connection._transport
+    assert transport is not None
+    await reader.readexactly(number)
+    return transport
+
+
 def test_clients_that_do_not_read() -> None:
-    """Are dropped, while one that reads, however slowly, gets all of it."""
+    """Are dropped, while one that reads again before that is not."""
 
     async def act() -> None:
         async with site() as served:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -59,3 +60,11 @@ def test_any_header_may_come(one: str, other: str) -> None:
 def test_what_nobody_keeps() -> None:
     """It says so, and no more."""
     assert uncached("text/plain", b"").headers == b"Content-Type: text/plain\r\nCache-Control: no-store\r\n"
+
+
+def test_a_digest_that_is_known_is_not_made_again() -> None:
+    """The ETag is the same, whoever has hashed the content."""
+    digest = hashlib.sha256(b"crl").digest()
+    same = Document.make("application/pkix-crl", b"crl", changed_at=0, expires_at=1, sha256=digest)
+    other = Document.make("application/pkix-crl", b"crl", changed_at=0, expires_at=1, sha256=bytes(32))
+    assert same.etag == DOCUMENT.etag != other.etag
