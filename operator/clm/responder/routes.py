@@ -14,7 +14,7 @@ from clm.responder.ocsp import OCSP_TYPE, Answer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from clm.responder.documents import Documents
+    from clm.responder.documents import Documents, Served
     from clm.responder.messages import Request, Response
     from clm.responder.ocsp import OcspAnswers
 
@@ -33,10 +33,9 @@ class Routes:
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Answer a request, at once where that is possible."""
-        path = self._own_path(request.path)
-        if path == _OCSP or path.startswith(b"/ocsp/"):
+        path, served = self._find(request.path)
+        if served is None and _is_ocsp(path):
             return self._ocsp_response(request, path[len(_OCSP) + 1 :])
-        served = self._documents.file(path)
         if served is None and not self._documents.are_loaded:
             return self._counted("other", plain(HTTPStatus.SERVICE_UNAVAILABLE, headers=b"Retry-After: 1\r\n"))
         if served is None:
@@ -46,11 +45,18 @@ class Routes:
             return self._counted(kind, plain(HTTPStatus.METHOD_NOT_ALLOWED, headers=b"Allow: GET, HEAD\r\n"))
         return self._counted(kind, cached(served.document, request, now=self._clock(), max_age_s=served.max_age_s))
 
-    def _own_path(self, path: bytes) -> bytes:
-        for prefix in self._documents.prefixes:
-            if path.startswith(prefix + b"/"):
-                return path[len(prefix) :]
-        return path
+    def _find(self, path: bytes) -> tuple[bytes, Served | None]:
+        """Find what a path means, without the path of a public URL.
+
+        That may be /ca, /crl or /ocsp itself: so it is taken off only where something stands behind it. No request in
+        base64 is taken for that, as each begins with M, the tag of a SEQUENCE.
+        """
+        served = self._documents.file(path)
+        if served is None:
+            for own in (path.removeprefix(each) for each in self._documents.prefixes if path.startswith(each)):
+                if _is_ocsp(own) or (served := self._documents.file(own)) is not None:
+                    return own, served
+        return path, served
 
     def _ocsp_response(self, request: Request, rest: bytes) -> Response | Awaitable[Response]:
         if request.method == "POST" and not rest:
@@ -82,3 +88,7 @@ class Routes:
     def _counted(self, kind: str, response: Response) -> Response:
         self.counts[kind, response.status.value] += 1
         return response
+
+
+def _is_ocsp(path: bytes) -> bool:
+    return path == _OCSP or path.startswith(b"/ocsp/")
