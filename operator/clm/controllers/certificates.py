@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NEXT_LOOK_S = 1.0
+"""How long after a look the next one comes, at the earliest: a status tells times in whole seconds."""
 LATEST_LOOK_S = 900.0
 """A renewal further away is queued when clm_secure_db says so: the heap need not hold every certificate for months."""
 
@@ -197,7 +199,7 @@ class CertificateController:
                 return
         self._queue.forget(key)
         if done.next_look_s is not None and not (done.recorded and done.next_look_s > LATEST_LOOK_S):
-            self._queue.add_after(key, done.next_look_s, background=done.recorded)
+            self._queue.add_after(key, max(done.next_look_s, _NEXT_LOOK_S), background=done.recorded)
 
     async def run_sweep(self, client: ApiClient, *, interval_s: float) -> None:
         """Forget what was deleted while the watch was away, by a list of what stands; until cancelled."""

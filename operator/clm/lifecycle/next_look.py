@@ -18,11 +18,13 @@ def renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float 
     """Moment, in seconds since the epoch, from which a renewal is due, by its time or because somebody asked.
 
     Of a certificate that is not renewed by time, its end: then the object is not Ready any more. Where attempts have
-    failed, or a limit was reached, not before the next attempt.
+    failed, or a limit was reached, not before the next attempt. What waits for nothing any more is looked at at once.
     """
     asked = renew_requested_at(metadata)
     if asked is not None and (status.not_before is None or is_answered(asked, not_before=status.not_before)):
         asked = None
+    if _is_void(status, asked) and status.not_before is not None:
+        return status.not_before.timestamp()
     if status.hold == "QuotaExceeded":
         moment = _earlier(_by_time_over_quota(status), _asked_over_quota(status, asked))
         return moment.timestamp() if moment else None
@@ -35,6 +37,17 @@ def renewal_at(metadata: Mapping[str, Any], status: CertificateStatus) -> float 
     if until is not None:
         moment = max(moment, min(until, status.not_after or until))
     return moment.timestamp()
+
+
+def _is_void(status: CertificateStatus, asked: datetime | None) -> bool:
+    """Tell whether a limit holds nothing back: the request that it kept waiting was withdrawn.
+
+    A renewal by time that it holds back was due before, and is always told when it comes.
+    """
+    if asked is not None or status.hold not in {"QuotaExceeded", "IssuanceSuspended"}:
+        return False
+    due, until = status.renewal_time, status.next_attempt_time
+    return due is None or until is None or until < due
 
 
 def _asked_over_quota(status: CertificateStatus, asked: datetime | None) -> datetime | None:

@@ -111,8 +111,8 @@ class QuotaLine:
                 told = None
             until = _place(line, quota, policy, told)
             if until is not None:
+                line = self._line(quota)
                 line.give(uid, until)
-                self._lines[_key(quota)] = line
         # When its time has come it asks the database.
         return _hold(quota, until, policy) if until is not None and until > quota.at else None
 
@@ -121,10 +121,19 @@ class QuotaLine:
         if until is None:
             why = f"Policy {policy} grants namespace {quota.namespace} nothing: its spec.quota.issuancesPerHour is 0"
             return Hold("QuotaExceeded", None, "", why)
-        line = self._lines.setdefault(_key(quota), _Line())
+        line = self._line(quota)
         until = max(until, line.free_at(quota))
         line.give(uid, until)
         return _hold(quota, until, policy)
+
+    def _line(self, quota: Quota) -> _Line:
+        """The line for a quota, which may be a new one: then those are forgotten that nobody has come from for long."""
+        line = self._lines.get(_key(quota))
+        if line is None:
+            gone = quota.at - _GONE_AFTER
+            self._lines = {key: it for key, it in self._lines.items() if it.last is not None and it.last >= gone}
+            line = self._lines[_key(quota)] = _Line()
+        return line
 
     def served(self, quota: Quota, uid: uuid.UUID) -> None:
         """Note that an object has had its token."""

@@ -55,9 +55,7 @@ def _days(
         ("IssuanceSuspended", 5, 1, 5),
         # Who has asked has its turn; where nothing is granted it has none, and is looked at by its time as ever.
         ("QuotaExceeded", 5, 1, 5),
-        ("QuotaExceeded", 5, None, 60),
         ("QuotaExceeded", None, 1, 60),
-        ("QuotaExceeded", None, None, 60),
         # A turn that is late puts no renewal off.
         ("QuotaExceeded", 75, 1, 60),
     ],
@@ -69,12 +67,21 @@ def test_when_an_object_is_looked_at(
     assert _days(hold, next_attempt, asked=asked) == looked_at
 
 
-@pytest.mark.parametrize(("next_attempt", "looked_at"), [(20, 20), (75, 30), (None, 30)])
-def test_haste_waits_for_a_quota_until_a_third_of_the_life_is_over(
-    next_attempt: float | None, looked_at: float
-) -> None:
+@pytest.mark.parametrize("hold", ["QuotaExceeded", "IssuanceSuspended"])
+def test_a_request_that_is_withdrawn_waits_for_nothing(hold: HoldKind) -> None:
+    """It is looked at at once, so that its status does not tell of it until the next renewal."""
+    for next_attempt in (5, None):
+        for asked in (None, -1):  # withdrawn, or answered
+            looked_at = _days(hold, next_attempt, asked=asked)
+            assert looked_at is not None
+            assert looked_at <= 0
+
+
+@pytest.mark.parametrize(("next_attempt", "looked_at"), [(20, 20), (75, 30)])
+def test_haste_waits_for_a_quota_until_a_third_of_the_life_is_over(next_attempt: float, looked_at: float) -> None:
     """A spec that asks for its renewal after ten days of ninety takes its turn, but after thirty it need not."""
     assert _days("QuotaExceeded", next_attempt, renewal=10) == looked_at
+    assert _days("QuotaExceeded", None, asked=1, renewal=10) == 30
 
 
 def test_what_is_not_renewed_by_time_ends() -> None:

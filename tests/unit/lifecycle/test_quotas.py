@@ -240,3 +240,11 @@ def test_a_hasty_renewal_waits_until_it_need_not() -> None:
         assert "2026-07-01T12:00:00Z" in latest.message
     assert at_the_latest(soon, step) == soon
     assert at_the_latest(never, step._replace(reason="manual")) == never
+
+
+def test_a_line_that_nobody_comes_from_is_forgotten() -> None:
+    """Its Policy grants another number now, or none: what is kept does not grow with each that there was."""
+    line = QuotaLine()
+    for per_hour in range(1, 500):
+        line.refused(_quota(NOW + per_hour * 60 * MINUTE, per_hour=per_hour), _uid(per_hour), "internal", until=NOW)
+    assert len(line._lines) <= 3
