@@ -92,6 +92,8 @@ def entry_of(body: dict[str, Any]) -> Entry:
     spec = body.get("spec") or {}
     status: CertificateStatus = parse_status(body.get("status") or {})
     contest = contest_of(body.get("status"))
+    due = renewal_at(metadata, status)
+    by_time = status.renewal_time is not None and due == status.renewal_time.timestamp()
     return Entry(
         uid=metadata["uid"],
         created=str(metadata.get("creationTimestamp", "")),
@@ -106,8 +108,9 @@ def entry_of(body: dict[str, Any]) -> Entry:
         certificate_id=status.certificate_id,
         secret_uid=status.secret_uid,
         secret_resource_version=status.secret_resource_version,
-        renewal_at=renewal_at(metadata, status),
-        renewal_recorded=status.renewal_time is not None and status.next_attempt_time is None,
+        renewal_at=due,
+        # The database knows of no request: one that is dated ahead, by another machine's clock, is remembered here.
+        renewal_recorded=by_time and status.next_attempt_time is None,
         hold=status.hold,
         contest_ends_at=contest.ends_at.timestamp() if contest is not None else None,
         repairs=contest.repairs if contest is not None else 0,
