@@ -152,6 +152,7 @@ class PublishingController:
     async def _keep_up(self) -> None:
         await self._rounds.settle_schemes()
         if self._rounds.rows:
+            await self._rounds.announce_missing()
             await self._responders.clean()
             await self._store.drop_expired_revocations()
         self._kept_up_at = time.monotonic()

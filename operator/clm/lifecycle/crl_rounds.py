@@ -65,12 +65,13 @@ class CrlRounds:
         self._clock = clock
         self.rows: dict[uuid.UUID, IssuerRow] = {}
         self.cas: dict[uuid.UUID, Known] = {}
+        self._keys: dict[uuid.UUID, SigningKey] = {}
 
     async def refresh(self) -> None:
         """Read what the responder is served, and which of it is this cluster's. Raises DatabaseUnavailable."""
         self.rows = {row.issuer_key_id: row for row in await self._store.issuers()}
         if not self.rows:
-            self.cas = {}
+            self.cas, self._keys = {}, {}
             return
         keys = await self._revoked.keys(list(self.rows))
         states: dict[uuid.UUID, States] = {key_id: {} for key_id in keys}
@@ -99,11 +100,19 @@ class CrlRounds:
         for key_id, known in cas.items():
             former = self.cas.get(key_id)
             known.behind = key_id in behind | gone_back or (former is not None and former.behind)
-        # Where the CRLs of one CA went back, so did what is said of all others, of those without CRLs, too.
+        # Where the CRLs of one CA went back, so did what is said of all others: of those without CRLs, and of those
+        # whose key has ended, for which a replica may still answer.
         await self._announce_again(
-            [key_id for key_id in cas if gone_back or key_id not in self.cas], behind | gone_back
+            [key_id for key_id in keys if gone_back or key_id not in self._keys], behind | gone_back
         )
-        self.cas = cas
+        self.cas, self._keys = cas, keys
+
+    async def announce_missing(self) -> None:
+        """Have what OCSP lacks announced again, of every CA of which it knows fewer revocations than are recorded.
+
+        Where no CRL went back, nothing else tells that another clm_core_db answers. Raises DatabaseUnavailable.
+        """
+        await self._announce_again(list(self._keys), set())
 
     async def _announce_again(self, looked_at: list[uuid.UUID], behind: set[uuid.UUID]) -> None:
         """Have what OCSP lacks of these CAs announced again, of those that are `behind` or of which it knows fewer."""
@@ -120,8 +129,7 @@ class CrlRounds:
             told = await self._store.told(key_id, [row.serial_number for row in page])
             missing = [row for row in page if told.get(row.serial_number) != row.reason_code]
             if missing:
-                await self._revoked.announce_again(missing)
-            count += len(missing)
+                count += await self._revoked.announce_again(missing)
             after = page[-1].serial_number
         if count:
             name = self.rows[key_id].name

@@ -256,6 +256,42 @@ def test_a_core_database_that_goes_back_is_noticed_while_it_runs(printer: Printe
     printer(act)
 
 
+def test_what_ocsp_lacks_is_found_where_no_crl_tells(printer: Printer) -> None:
+    """As at a failover to a replica that lags, of a CA without CRLs: by the counts, which are compared now and then.
+
+    Also where the key of the CA has ended, for which a replica of the responder may still answer.
+    """
+
+    async def announced(press: Press) -> list[uuid.UUID]:
+        return [row["id"] for row in await press.shop.query("DELETE FROM clm_work.outbox RETURNING id")]
+
+    async def act(press: Press) -> None:
+        await press.announce(AuthoritySpec(crl=None, ocsp=True))
+        web, rounds = await press.leaf("web"), press.rounds()
+        await press.revoke(web)
+        await press.query(_TELL, press.root.key_id, web.facts.serial_number, ORGANIZATION, web.id, 1)
+        await announced(press)
+        await rounds.refresh()
+        await rounds.announce_missing()
+        assert await announced(press) == []
+        lost = await press.leaf("lost")
+        await press.revoke(lost)
+        await announced(press)
+        await rounds.refresh()
+        assert await announced(press) == []
+        await rounds.announce_missing()
+        assert await announced(press) == [lost.id]
+        end = "UPDATE encryption_keys SET state = 'deactivated' WHERE id = %s"
+        await press.shop.query(end, press.root.key_id)
+        await rounds.refresh()
+        await rounds.announce_missing()
+        assert await announced(press) == [lost.id]
+        await press.rounds().refresh()
+        assert await announced(press) == [lost.id]
+
+    printer(act)
+
+
 def test_what_expired_before_every_crl_is_not_read(printer: Printer) -> None:
     """A start reads what is listed, and what ended since the oldest CRL that stands: that is listed once more."""
 

@@ -162,10 +162,10 @@ class RevokedStore:
             await cursor.execute(_COUNTS, {"ids": list(ids)})
             return dict(await cursor.fetchall())
 
-    async def announce_again(self, rows: Sequence[RevokedRow]) -> None:
-        """Have the relay announce these revocations once more, in one commit."""
+    async def announce_again(self, rows: Sequence[RevokedRow]) -> int:
+        """Have the relay announce these revocations once more, in one commit; returns how many it would not have."""
         async with self._database.connection() as connection:
-            await connection.execute(_ANNOUNCE_AGAIN, {"ids": [row.id for row in rows]})
+            return (await connection.execute(_ANNOUNCE_AGAIN, {"ids": [row.id for row in rows]})).rowcount
 
     async def unpublished(self, issuer_key_id: uuid.UUID, *, after: uuid.UUID) -> list[RevokedRow]:
         """Revocations of one CA that wait to be published, in order of their ids, those above one of them."""
